@@ -1,0 +1,208 @@
+# Kronosq. `make help` lists what can be made; build/release and build/debug live side by side.
+
+VERSION := 0.1.0
+MODE ?= release
+B := build/$(MODE)
+
+CC ?= cc
+PKG_CONFIG ?= pkg-config
+MSGPACK := $(shell $(PKG_CONFIG) --exists msgpack-c && echo msgpack-c || echo msgpack)
+pkg = $(shell $(PKG_CONFIG) --$(1) $(2))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wpointer-arith -Wformat=2
+CPPFLAGS += -I. -I$(B) -D_GNU_SOURCE -DKRONOSQ_VERSION='"$(VERSION)"'
+CFLAGS_COMMON := -std=c11 -ffp-contract=off -fno-math-errno -g $(WARNINGS) $(WERROR)
+CFLAGS_release := -O2
+CFLAGS_debug := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DKRONOSQ_DEBUG
+LDFLAGS_debug := -fsanitize=address,undefined
+ALL_CFLAGS = $(CFLAGS_COMMON) $(CFLAGS_$(MODE)) $(CFLAGS)
+ALL_LDFLAGS = $(LDFLAGS_$(MODE)) $(LDFLAGS)
+
+# ---- sources: one explicit list per library or program ----
+
+LUA_SCRIPTS := submit claim renew complete fail release sweep beat held
+
+COMMON_SRC := \
+	common/error.c \
+	common/log.c \
+	common/clock.c \
+	common/id.c \
+	common/config.c \
+	common/redis.c \
+	common/redis_link.c \
+	common/msgpack_read.c \
+	common/task.c \
+	common/task_codec.c \
+	common/task_about.c \
+	common/result.c \
+	common/queue/queue.c \
+	common/queue/script.c \
+	common/queue/submit.c \
+	common/queue/claim.c \
+	common/queue/finish.c \
+	common/queue/fleet.c \
+	common/queue/read.c
+
+KRONOS_SRC := \
+	worker/kronos/json_file.c \
+	worker/kronos/safetensors.c \
+	worker/kronos/model_config.c \
+	worker/kronos/model.c \
+	worker/kronos/kernels.c \
+	worker/kronos/kernels_avx2.c \
+	worker/kronos/kernels_avx512.c \
+	worker/kronos/block.c \
+	worker/kronos/tokenizer.c \
+	worker/kronos/transformer.c \
+	worker/kronos/philox.c \
+	worker/kronos/sampler.c \
+	worker/kronos/calendar.c \
+	worker/kronos/forecast.c
+
+WORKER_SRC := \
+	worker/main.c \
+	worker/link.c \
+	worker/beat.c \
+	worker/engine.c \
+	worker/handoff.c \
+	worker/summary.c \
+	worker/model_identity.c \
+	worker/notify.c
+
+API_SRC := \
+	api/main.c \
+	api/server.c \
+	api/guard.c \
+	api/reply.c \
+	api/problem.c \
+	api/json_strict.c \
+	api/json_out.c \
+	api/times.c \
+	api/request_json.c \
+	api/request_fields.c \
+	api/submit.c \
+	api/get_task.c \
+	api/wait.c \
+	api/task_document.c \
+	api/models.c \
+	api/health.c
+
+CLI_SRC := \
+	cli/main.c \
+	cli/http.c \
+	cli/csv.c \
+	cli/forecast.c \
+	cli/chart.c
+
+# per-file flags: each SIMD file is compiled for its own instruction set and chosen at run time
+$(B)/worker/kronos/kernels_avx2.o: EXTRA := -mavx2 -mfma -O3
+$(B)/worker/kronos/kernels_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -O3
+$(B)/worker/kronos/kernels.o: EXTRA := -O3
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+LIBCOMMON := $(B)/libcommon.a
+LIBKRONOS := $(B)/libkronos.a
+
+COMMON_LIBS := $(call pkg,libs,hiredis) $(call pkg,libs,libevent) $(call pkg,libs,$(MSGPACK)) $(call pkg,libs,uuid) $(call pkg,libs,libcrypto) -lm
+KRONOS_LIBS := $(call pkg,libs,openblas) $(call pkg,libs,libcjson) -lm -lpthread
+CPPFLAGS += $(call pkg,cflags,hiredis libevent $(MSGPACK) openblas uuid libcjson libcrypto libcurl)
+SYSTEMD_LIBS := $(shell $(PKG_CONFIG) --exists libsystemd && $(PKG_CONFIG) --libs libsystemd)
+ifneq ($(SYSTEMD_LIBS),)
+CPPFLAGS += -DHAVE_LIBSYSTEMD
+endif
+
+PROGRAMS := kronosq-api kronosq-worker kronosq
+
+.PHONY: all debug test check format bench help clean FORCE
+.DEFAULT_GOAL := all
+
+all: $(addprefix $(B)/,$(PROGRAMS)) ## release build into build/release (default)
+
+debug: ## debug build with sanitizers into build/debug
+	$(MAKE) MODE=debug all
+
+$(B)/kronosq-api: $(call obj,$(API_SRC)) $(LIBCOMMON)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson) $(SYSTEMD_LIBS)
+
+$(B)/kronosq-worker: $(call obj,$(WORKER_SRC)) $(LIBKRONOS) $(LIBCOMMON)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS) $(COMMON_LIBS) $(SYSTEMD_LIBS)
+
+$(B)/kronosq: $(call obj,$(CLI_SRC)) $(B)/common/error.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libcurl) $(call pkg,libs,libcjson) -lm
+
+$(LIBCOMMON): $(call obj,$(COMMON_SRC)) $(B)/common/queue/scripts.o
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(LIBKRONOS): $(call obj,$(KRONOS_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+# The Lua scripts become one C file: name, source (with _lib.lua after line 1) and its SHA-1.
+$(B)/common/queue/scripts.c: scripts/embed-lua common/queue/_lib.lua $(LUA_SCRIPTS:%=common/queue/%.lua) Makefile
+	@mkdir -p $(@D)
+	scripts/embed-lua common/queue/_lib.lua $(LUA_SCRIPTS:%=common/queue/%.lua) > $@.tmp
+	mv $@.tmp $@
+
+$(B)/common/queue/scripts.o: $(B)/common/queue/scripts.c
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
+
+# ---- tests: tests/unit/X_test.c and tests/model/X_test.c are one cmocka program each ----
+
+UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
+MODEL_TESTS := $(patsubst tests/model/%.c,%,$(wildcard tests/model/*_test.c))
+API_LIB_OBJ := $(call obj,$(filter-out api/main.c,$(API_SRC)))
+WORKER_LIB_OBJ := $(call obj,$(filter-out worker/main.c,$(WORKER_SRC)))
+CLI_LIB_OBJ := $(call obj,$(filter-out cli/main.c,$(CLI_SRC)))
+CMOCKA := $(call pkg,libs,cmocka)
+
+# Archives, so that a test links only what it names.
+$(B)/libapi.a: $(API_LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(B)/libworker.a: $(WORKER_LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(B)/libcli.a: $(CLI_LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libapi.a $(B)/libworker.a $(B)/libcli.a $(LIBKRONOS) $(LIBCOMMON)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS) $(COMMON_LIBS) $(call pkg,libs,libcurl) $(SYSTEMD_LIBS)
+
+# The model's tests link the model objects, error.o, BLAS and cJSON, nothing else: the proof that
+# worker/kronos knows nothing of the rest.
+MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c)
+$(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
+
+$(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(LIBKRONOS) $(B)/common/error.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
+
+unit-tests: $(UNIT_TESTS:%=$(B)/tests/unit/%) ## build the unit tests
+model-tests: $(MODEL_TESTS:%=$(B)/tests/model/%) ## build the model tests
+bench: ## build the benchmarks
+	$(MAKE) MODE=release build/release/tests/bench/engine
+.PHONY: unit-tests model-tests
+.SECONDARY:
+
+test: ## everything: scripts/test
+	scripts/test
+
+check: ## warnings are errors, with gcc and clang where installed
+	$(MAKE) MODE=debug WERROR=-Werror all unit-tests model-tests
+
+format: ## clang-format every C file
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,61 @@
+/*
+ * config.h - Settings: flag > environment > --config FILE > default.
+ *
+ * One table (config_options.h) names every setting of every daemon, so each
+ * daemon accepts the names of the others and refuses any other KRONOS_* with
+ * the nearest known name. KRONOS_A_B is the flag --a-b, shorter flags are in
+ * the table. The file has KEY=VALUE lines and # comments; no quoting, no
+ * expansion.
+ */
+#ifndef COMMON_CONFIG_H
+#define COMMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/error.h"
+
+#define CONFIG_EXIT_STATUS 78 /* EX_CONFIG: nothing was started, restarting will not help */
+
+enum config_daemon { CONFIG_API = 1, CONFIG_WORKER = 2, CONFIG_WEBHOOK = 4 };
+
+/* config_options.h: X(id, "KRONOS_...", "flag", type, default, minimum, maximum, daemons, "help") */
+enum config_id {
+#define X(id, ...) CONFIG_##id,
+#include "common/config_options.h"
+#undef X
+    CONFIG_COUNT
+};
+
+struct config;
+
+/* What the command line asked for besides running. */
+enum config_action { CONFIG_RUN, CONFIG_PRINT, CONFIG_CHECK, CONFIG_HELP, CONFIG_VERSION };
+
+/**
+ * config_load(config, daemon, argc, argv, environment, action, err):
+ * Read every source, check every value. On success ${config} is the caller's to
+ * config_free(). Returns 0, or -1 with ERR_INVALID naming the setting, its value,
+ * its limit and its origin (flag, environment, FILE:LINE).
+ */
+int config_load(struct config **config, enum config_daemon daemon, int argc, char *const argv[],
+    char *const environment[], enum config_action *action, struct error *err);
+void config_free(struct config *config);
+
+/* Values; the id must be of that type. A text setting with no value is NULL. */
+const char *config_text(const struct config *config, enum config_id id);
+int64_t config_integer(const struct config *config, enum config_id id);
+double config_number(const struct config *config, enum config_id id);
+bool config_bool(const struct config *config, enum config_id id);
+
+/** config_retired(config, i): name of the i-th retired setting that was given, or NULL; warn once each. */
+const char *config_retired(const struct config *config, unsigned i);
+
+/** config_print(config, out): NAME=value  # flag|env|FILE:LINE|default, secrets as ***. */
+void config_print(const struct config *config, FILE *out);
+
+/** config_help(daemon, out): usage with every setting of ${daemon}, default, unit. */
+void config_help(enum config_daemon daemon, FILE *out);
+
+#endif /* COMMON_CONFIG_H */

@@ -1,0 +1,265 @@
+/*
+ * queue.h - The whole queue protocol: one C function per Lua script.
+ *
+ * Nobody else writes a queue key. Truth is a sorted set and the task hash; the
+ * lists only wake workers. A lease is (id, fence, worker): every write by a worker
+ * is refused unless all three still hold. See DESIGN.md and schemas/redis-keys.md.
+ *
+ * Each script x.lua is embedded at build time. Workers call it blocking
+ * (queue_x); the API builds the same arguments (queue_x_call) and sends them over
+ * its evented link with queue_send(). Both answer NOSCRIPT by EVAL of the source.
+ */
+#ifndef COMMON_QUEUE_QUEUE_H
+#define COMMON_QUEUE_QUEUE_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "common/id.h"
+#include "common/task.h"
+
+#define QUEUE_LEASE_MS          15000
+#define QUEUE_RENEW_MS          5000
+#define QUEUE_SWEEP_MS          500 /* between sweeps of one process, +-20 % */
+#define QUEUE_SWEEP_THROTTLE_MS 400
+#define QUEUE_REPAIR_GRACE_MS   1000
+#define QUEUE_BACKOFF_MS        1000 /* times 2, 4, 8 ... 300 */
+#define QUEUE_MAX_RUN_MS        240000
+#define QUEUE_MAX_ATTEMPTS      5
+#define QUEUE_CRASH_CAP         3
+#define QUEUE_SUSPECT_AT        2     /* lost leases from which a task runs alone */
+#define QUEUE_MAX_QUEUED        10000 /* per priority */
+#define QUEUE_MAX_BYTES         (512LL * 1024 * 1024)
+#define QUEUE_RESULT_TTL_MS     (24LL * 3600 * 1000)
+#define QUEUE_IDEM_TTL_MS       (24LL * 3600 * 1000)
+#define QUEUE_DEAD_MAX          10000
+#define QUEUE_DEAD_AGE_MS       (14LL * 24 * 3600 * 1000)
+#define QUEUE_PRESENCE_MS       15000 /* a worker whose beat is older is not live */
+#define QUEUE_CLAIM_MAX         16    /* leases of one claim */
+
+/* A queue is one model: all keys start with kq:{model}. */
+struct queue {
+    char prefix[80];
+};
+int queue_init(struct queue *q, const char *model, struct error *err);
+
+/* One script with its arguments: built by queue_x_call, freed by queue_call_clear. */
+struct queue_script;
+struct queue_call {
+    const struct queue_script *script;
+    int argc; /* EVALSHA sha 1 prefix args... */
+    const char **argv;
+    size_t *lens;
+    void *storage;
+};
+void queue_call_clear(struct queue_call *call);
+
+/** queue_run(c, call, err): run it blocking; a reply for freeReplyObject(), or NULL with ERR_UNAVAILABLE. */
+redisReply *queue_run(redisContext *c, const struct queue_call *call, struct error *err);
+
+/* The evented way. ${fn} gets the reply once, NULL when Redis was away. Takes ${call} over, also on failure. */
+struct redis_link;
+typedef void (*queue_reply_fn)(void *cookie, const redisReply *reply);
+int queue_send(struct redis_link *link, int timeout_ms, struct queue_call *call, queue_reply_fn fn,
+    void *cookie);
+
+/** queue_load_scripts(c, err): SCRIPT LOAD all of them; called when a connection opens. */
+int queue_load_scripts(redisContext *c, struct error *err);
+
+/* ---- submit ---- */
+
+struct queue_series {    /* one task */
+    const char *task_id; /* [ID_LEN] */
+    uint64_t cost;       /* predicted work units */
+    const void *input;   /* task_encode() */
+    size_t input_size;
+    const void *about; /* task_about_encode() */
+    size_t about_size;
+};
+struct queue_submission { /* texts may be NULL where absent */
+    const char *id;       /* the task's, or the group's when n_series > 1 */
+    enum task_priority priority;
+    const char *owner;                                  /* API key name, "local" */
+    const char *idempotency;                            /* hex SHA-256 of owner and key */
+    const char *digest;                                 /* hex SHA-256 of the request */
+    const char *same;                                   /* single-flight hash */
+    int64_t result_ttl_ms, idem_ttl_ms, deadline_in_ms; /* 0: no deadline */
+    int max_attempts;
+    const void *webhook;
+    size_t webhook_size;
+    int64_t max_queued, max_bytes;
+    size_t n_series;
+    const struct queue_series *series;
+};
+enum queue_submit_outcome {
+    QUEUE_SUBMITTED = 1,
+    QUEUE_SAME_REQUEST = 2, /* known id or Idempotency-Key, same digest: id is the first one's */
+    QUEUE_JOINED_TWIN = 3,
+    QUEUE_FULL = -1,
+    QUEUE_BYTES_FULL = -2,
+    QUEUE_OTHER_REQUEST = -3,
+    QUEUE_DRAINING = -4,
+    QUEUE_BAD_ARGUMENT = -9,
+    QUEUE_OUT_OF_MEMORY = -10 /* Redis answered OOM before the first write */
+};
+struct queue_submitted {
+    enum queue_submit_outcome outcome;
+    char id[ID_LEN + 1];
+};
+int queue_submit_call(const struct queue *q, const struct queue_submission *s,
+    struct queue_call *call, struct error *err);
+int queue_submit_parse(const redisReply *reply, struct queue_submitted *out, struct error *err);
+int queue_submit(redisContext *c, const struct queue *q, const struct queue_submission *s,
+    struct queue_submitted *out, struct error *err);
+
+/* ---- claim ---- */
+
+struct queue_lease {
+    char id[ID_LEN + 1];
+    uint64_t fence;
+    uint32_t crashes;
+    uint32_t attempt;
+    enum task_priority priority;
+    int64_t wait_ms; /* queued -> claimed, on Redis's clock */
+    void *input;     /* malloc'ed */
+    size_t input_size;
+};
+struct queue_claim_request {
+    enum task_priority priority; /* of the popped hint */
+    const char *hint;
+    size_t hint_len;
+    const char *worker; /* UUID of this process incarnation */
+    int64_t lease_ms;
+    int busy, room, room_other; /* queue.md: slots held, free, free for normal and low */
+};
+struct queue_claims {
+    bool wait_for_suspect; /* empty yourself, then pop wait_for first */
+    enum task_priority wait_for;
+    size_t n;
+    struct queue_lease leases[QUEUE_CLAIM_MAX];
+};
+int queue_claim(redisContext *c, const struct queue *q, const struct queue_claim_request *r,
+    struct queue_claims *out, struct error *err);
+void queue_claims_clear(
+    struct queue_claims *claims); /* frees inputs that were not taken (NULLed) */
+
+/* ---- renew ---- */
+
+struct queue_renewal {
+    const char *id;
+    uint64_t fence;
+    int64_t ticks; /* proof of progress, must have grown since the last renewal */
+    uint32_t step;
+};
+enum queue_renew_code { /* stored once per lease, in the order given */
+    QUEUE_RENEW_FENCED = 0,
+    QUEUE_RENEWED = 1,
+    QUEUE_RENEW_CANCELLED = 2,
+    QUEUE_RENEW_DEADLINE = 3,
+    QUEUE_RENEW_RUN_LIMIT = 4,
+    QUEUE_RENEW_NO_PROGRESS = 5
+};
+int queue_renew(redisContext *c, const struct queue *q, const char *worker, int64_t lease_ms,
+    int64_t max_run_ms, const struct queue_renewal *renewals, size_t n,
+    enum queue_renew_code *codes, struct error *err);
+
+/* ---- the ends of a run ---- */
+
+enum queue_end { /* what became of the task; 0 is a refusal: another holds it or it has ended */
+    QUEUE_END_FENCED = 0,
+    QUEUE_END_COMPLETED = 1,
+    QUEUE_END_ALREADY = 2, /* this run had completed it before: the reply was lost */
+    QUEUE_END_CANCELLED = 3,
+    QUEUE_END_EXPIRED = 4,
+    QUEUE_END_PARKED = 5,
+    QUEUE_END_FAILED = 6,
+    QUEUE_END_RELEASED = 7
+};
+const char *queue_end_name(enum queue_end end); /* "completed", "fenced", ... for logs */
+
+struct queue_token {
+    const char *id;
+    uint64_t fence;
+    const char *worker;
+};
+
+int queue_complete(redisContext *c, const struct queue *q, const struct queue_token *t,
+    const void *output, size_t output_size, enum queue_end *end, struct error *err);
+/* code: inference_failed non_finite_output run_timeout input_corrupt; message is cut at 1000 bytes */
+int queue_fail(redisContext *c, const struct queue *q, const struct queue_token *t,
+    const char *code, const char *message, bool retryable, enum queue_end *end, struct error *err);
+int queue_release(redisContext *c, const struct queue *q, const struct queue_token *t,
+    enum queue_end *end, struct error *err);
+
+/* ---- life of the fleet ---- */
+
+struct queue_swept {
+    bool throttled;
+    int due, leases, expired, hints, trimmed;
+    bool more;
+};
+int queue_sweep_call(
+    const struct queue *q, const char *run_id, struct queue_call *call, struct error *err);
+int queue_sweep_parse(const redisReply *reply, struct queue_swept *out, struct error *err);
+int queue_sweep(redisContext *c, const struct queue *q, const char *run_id, struct queue_swept *out,
+    struct error *err);
+
+struct queue_presence { /* what a worker says of itself every 5 s; hash :worker:<wid> */
+    const char *worker, *name, *host, *version, *model_version, *weights_sha256, *kernel;
+    int64_t pid, slots, busy, context, rss_bytes, done, failed;
+};
+struct queue_control {
+    bool paused[TASK_PRIORITY_COUNT];
+    bool quiet;
+};
+int queue_beat(redisContext *c, const struct queue *q, const struct queue_presence *p,
+    struct queue_control *out, struct error *err);
+int queue_leave(redisContext *c, const struct queue *q, const char *worker,
+    struct error *err); /* a clean exit removes its presence at once */
+
+/** queue_held(c, q, worker, ...): leases under this worker id, after a claim whose reply was lost. */
+struct queue_held {
+    char id[ID_LEN + 1];
+    uint64_t fence;
+};
+int queue_held(redisContext *c, const struct queue *q, const char *worker, struct queue_held *out,
+    size_t max, size_t *n, struct error *err);
+
+/* ---- BLPOP: the hint that wakes a worker ---- */
+
+/** queue_list_key(q, priority, key): "kq:{model}:list:urgent" into ${key} [QUEUE_KEY_MAX]. */
+#define QUEUE_KEY_MAX 160
+void queue_list_key(const struct queue *q, enum task_priority priority, char *key);
+int queue_list_priority(
+    const struct queue *q, const char *key, size_t len, enum task_priority *priority);
+
+/* ---- plain reads, for the API ---- */
+
+/** queue_read_call(q, id, with_output): one script-free HMGET of everything a document shows. */
+struct queue_task_view { /* points into the reply */
+    bool found;
+    enum task_status status;
+    enum task_priority priority;
+    const char *owner;
+    size_t owner_len;
+    int64_t created_ms, started_ms, finished_ms, deadline_ms, result_ttl_ms; /* 0: not set */
+    uint32_t attempts, step;
+    bool cancel_requested;
+    const void *about;
+    size_t about_size;
+    const void *output;
+    size_t output_size; /* NULL when not asked for or not there */
+    const char *error_code;
+    size_t error_code_len;
+    const char *error_text;
+    size_t error_text_len;
+};
+int queue_read_call(const struct queue *q, const char *id, bool with_output,
+    struct queue_call *call, struct error *err);
+int queue_read_parse(
+    const redisReply *reply, bool with_output, struct queue_task_view *view, struct error *err);
+
+#endif /* COMMON_QUEUE_QUEUE_H */

@@ -1,0 +1,71 @@
+/*
+ * redis.h - Blocking Redis connections: address, password, time-outs, backoff.
+ *
+ * Used by the worker, one connection per thread. The evented twin for the API
+ * is redis_link.h. A connection is handed out only when Redis answered, the
+ * password was right, and ROLE says master.
+ */
+#ifndef COMMON_REDIS_H
+#define COMMON_REDIS_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+struct redis_settings {
+    char host[256];         /* empty when path is set */
+    int port;               /* 1..65535 */
+    char path[108];         /* unix socket; empty for TCP */
+    int database;           /* 0..15 and up */
+    char user[64];          /* empty: the default user */
+    char password[256];     /* empty: no AUTH; cleared with redis_settings_clear() */
+    int connect_timeout_ms; /* 1500 */
+    int command_timeout_ms; /* 7000: longer than the longest BLPOP */
+};
+
+/**
+ * redis_settings_parse(s, url, password_file, err):
+ * redis://[user[:password]@]host[:port][/db] or unix:///path.sock[?db=N];
+ * ${password_file} may be NULL; its first line wins over the URL. Error texts
+ * never contain a password.
+ */
+int redis_settings_parse(
+    struct redis_settings *s, const char *url, const char *password_file, struct error *err);
+void redis_settings_clear(struct redis_settings *s);
+
+/** redis_settings_describe(s, text, size): "127.0.0.1:6379/0", fit for logs. */
+void redis_settings_describe(const struct redis_settings *s, char *text, size_t size);
+
+/**
+ * redis_open(s, name, err): connect, authenticate, select, CLIENT SETNAME ${name},
+ * check ROLE is master. Returns a connection for redisFree(), or NULL.
+ */
+redisContext *redis_open(const struct redis_settings *s, const char *name, struct error *err);
+
+/** redis_run_id(c, id, err): Redis's run id (40 hex digits) into ${id} [41]; changes when Redis restarts. */
+int redis_run_id(redisContext *c, char *id, struct error *err);
+
+/**
+ * redis_error_is_connection(reply): READONLY, UNBLOCKED, LOADING, MASTERDOWN and
+ * CLUSTERDOWN errors are treated as a lost connection.
+ */
+bool redis_error_is_connection(const redisReply *reply);
+
+/**
+ * redis_refusal(c, settings, err): does this Redis lose work? Checks version >= 7.0,
+ * maxmemory-policy noeviction and AOF. 0: safe. -1: ERR_INVALID, the text says what is
+ * wrong and the command that mends it. If CONFIG GET is forbidden it is 0 with
+ * ${err}->code ERR_NONE and a text to warn with.
+ */
+int redis_refusal(redisContext *c, struct error *err);
+
+/* Delay before the next connection attempt: doubles from 50 ms to 2 s, times 0.5 to 1. */
+struct redis_backoff {
+    int attempts; /* failed in a row */
+};
+int redis_backoff_next_ms(struct redis_backoff *b);
+void redis_backoff_reset(struct redis_backoff *b);
+
+#endif /* COMMON_REDIS_H */

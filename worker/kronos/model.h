@@ -1,0 +1,91 @@
+/*
+ * model.h - A Kronos tokenizer and model in memory, read-only.
+ *
+ * Two directories as the hub serves them, config.json and model.safetensors each.
+ * Both files are treated as hostile. Float32 tensors are used in place from a
+ * read-only mapping; F16 and BF16 are widened on load. Weights are [out, in].
+ */
+#ifndef WORKER_KRONOS_MODEL_H
+#define WORKER_KRONOS_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+/* Limits of what a config may ask for; checked before anything is allocated. */
+#define MODEL_LAYERS_MAX  64
+#define MODEL_WIDTH_MAX   4096
+#define MODEL_HEADS_MAX   64
+#define MODEL_FF_MAX      16384
+#define MODEL_BITS_MAX    14 /* of s1 or s2: a vocabulary of 16384 */
+#define MODEL_CONTEXT_MAX 4096
+#define MODEL_INPUTS      6 /* open, high, low, close, volume, amount */
+#define MODEL_DEP_HEADS   4 /* heads of the dependency layer, whatever the model's */
+
+struct tokenizer_config {
+    uint32_t d_in, d_model, n_heads, ff_dim;
+    uint32_t n_enc_layers, n_dec_layers; /* blocks really built: the config's number less one */
+    uint32_t s1_bits, s2_bits;
+};
+struct model_config {
+    uint32_t n_layers, d_model, n_heads, ff_dim;
+    uint32_t s1_bits, s2_bits;
+};
+
+struct linear {
+    const float *weight; /* [n_out, n_in] */
+    const float *bias;   /* [n_out] or NULL */
+    uint32_t n_out, n_in;
+};
+struct attention_weights {
+    struct linear q, k, v, out;
+}; /* [d, d] with bias */
+struct block_weights {
+    const float *norm1, *norm2; /* [d] */
+    struct attention_weights attention;
+    struct linear w1, w3; /* [ff, d], no bias */
+    struct linear w2;     /* [d, ff], no bias */
+};
+struct tokenizer_weights {
+    struct linear embed;            /* [d, 6] */
+    struct linear head;             /* [6, d] */
+    struct block_weights *encoder;  /* [n_enc_layers] */
+    struct block_weights *decoder;  /* [n_dec_layers] */
+    struct linear quant_embed;      /* [s1_bits + s2_bits, d] */
+    struct linear post_quant_embed; /* [d, s1_bits + s2_bits] */
+};
+enum { TIME_MINUTE, TIME_HOUR, TIME_WEEKDAY, TIME_DAY, TIME_MONTH, TIME_FEATURES };
+struct transformer_weights {
+    const float *emb_s1;              /* [1 << s1_bits, d] */
+    const float *emb_s2;              /* [1 << s2_bits, d] */
+    struct linear fusion;             /* [d, 2d] */
+    const float *time[TIME_FEATURES]; /* [60 24 7 32 13, d] */
+    struct block_weights *blocks;     /* [n_layers] */
+    const float *norm;                /* [d] */
+    struct attention_weights dep;     /* dep_layer.cross_attn */
+    const float *dep_norm;            /* [d] */
+    struct linear head_s1, head_s2;   /* [1 << bits, d] */
+};
+
+struct model {
+    struct tokenizer_config tokenizer_config;
+    struct model_config config;
+    struct tokenizer_weights tokenizer;
+    struct transformer_weights transformer;
+    size_t weight_bytes; /* of both, as float32 */
+    uint64_t n_parameters, n_tokenizer_parameters;
+    struct model_storage *storage; /* mappings and widened copies; model.c's */
+};
+
+/**
+ * model_open(model_dir, tokenizer_dir, err):
+ * Map and check both directories. Returns a model for model_close(), or NULL:
+ * ERR_SYSTEM for a file that cannot be read, ERR_INVALID for a config out of limits or
+ * the two not matching (s1_bits, s2_bits), ERR_CORRUPT for a bad weight file; the text
+ * names file and tensor, the shape wanted and the shape found.
+ */
+struct model *model_open(const char *model_dir, const char *tokenizer_dir, struct error *err);
+void model_close(struct model *model);
+
+#endif /* WORKER_KRONOS_MODEL_H */
