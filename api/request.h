@@ -1,0 +1,53 @@
+/*
+ * request.h - A request body -> tasks, or a problem that names the field.
+ *
+ * request_json.c turns bytes into a tree (strictly), request_fields.c judges the
+ * tree and builds the tasks. Nothing here knows HTTP, Redis or time.
+ */
+#ifndef API_REQUEST_H
+#define API_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/problem.h"
+#include "common/task.h"
+
+struct request_rules { /* what the server knows and the body may leave out */
+    const char *default_model;
+    double temperature, top_p;
+    uint32_t top_k, sample_count;
+    int64_t result_ttl_seconds;
+    bool webhook_enabled; /* a secret file is configured */
+    /* Is there such a model? Writes its context C, 0 when no worker has told it. */
+    bool (*model_known)(void *cookie, const char *model, uint32_t *context);
+    uint64_t (*draw_seed)(void *cookie); /* <= TASK_SEED_MAX */
+    void *cookie;
+};
+
+struct request_series {
+    struct task *task;
+    struct task_about about;
+};
+
+struct request {
+    char model[TASK_MODEL_NAME_MAX + 1];
+    enum task_priority priority;
+    int64_t deadline_ms; /* 0: none */
+    int64_t result_ttl_ms;
+    size_t n_series;
+    struct request_series *series;
+};
+
+/**
+ * request_read_single(body, size, rules, out, problem):
+ * Judge a body of POST /v1/predict/single. All field faults are collected, then the
+ * first failing relation, then totals. 0: ${out} is the caller's to request_clear().
+ * -1: ${problem} is set (400 malformed_json, 422 validation_failed, 500 internal).
+ */
+int request_read_single(const char *body, size_t size, const struct request_rules *rules,
+    struct request *out, struct problem *problem);
+void request_clear(struct request *request);
+
+#endif /* API_REQUEST_H */

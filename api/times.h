@@ -1,0 +1,43 @@
+/*
+ * times.h - Times of candles: text or number -> wall clock, and back.
+ *
+ * The wall clock is kept as written; instants are only used to compare.
+ */
+#ifndef API_TIMES_H
+#define API_TIMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/task.h"
+
+enum times_fault { TIMES_OK, TIMES_FORMAT, TIMES_RANGE /* year outside 1900..2261 */ };
+
+#define TIMES_TEXT_MAX 40
+
+/** times_parse(text, len, time, reason): the forms of the contract; ${reason} gets a static text on TIMES_FORMAT. */
+enum times_fault times_parse(
+    const char *text, size_t len, struct task_time *time, const char **reason);
+
+/** times_from_epoch(x, time): seconds, or milliseconds if |x| > 2e10; read as UTC. */
+enum times_fault times_from_epoch(double x, struct task_time *time);
+
+/** times_format(time, separator, text): "2025-01-01T09:15:00+08:00" into ${text} [TIMES_TEXT_MAX]; returns the length. */
+size_t times_format(const struct task_time *time, char separator, char *text);
+
+/** times_instant_us(time): microseconds since 1970 UTC (naive times count as UTC). */
+int64_t times_instant_us(const struct task_time *time);
+
+struct times_interval {
+    uint32_t count; /* 1..99999 */
+    char unit;      /* 's' 'm' (min) 'h' 'd' 'w' */
+};
+int times_parse_interval(
+    const char *text, size_t len, struct times_interval *interval); /* 0 or -1 */
+
+/** times_next(time, interval, weekdays_only): the next bar's wall clock; Saturdays and Sundays stepped over if asked. */
+struct task_time times_next(
+    struct task_time time, struct times_interval interval, bool weekdays_only);
+
+#endif /* API_TIMES_H */
