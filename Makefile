@@ -185,9 +185,11 @@ $(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(LIBKRONOS) $(B)/common/erro
 
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/unit/%) ## build the unit tests
 model-tests: $(MODEL_TESTS:%=$(B)/tests/model/%) ## build the model tests
+TEST_TOOLS :=
+test-tools: $(TEST_TOOLS:%=$(B)/%) ## programs the process tests use
 bench: ## build the benchmarks
 	$(MAKE) MODE=release build/release/tests/bench/engine
-.PHONY: unit-tests model-tests
+.PHONY: unit-tests model-tests test-tools
 .SECONDARY:
 
 test: ## everything: scripts/test
