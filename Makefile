@@ -171,7 +171,12 @@ $(B)/libcli.a: $(CLI_LIB_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libapi.a $(B)/libworker.a $(B)/libcli.a $(LIBKRONOS) $(LIBCOMMON)
+# What tests share: a private Redis.
+$(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libtestsupport.a $(B)/libapi.a $(B)/libworker.a $(B)/libcli.a $(LIBKRONOS) $(LIBCOMMON)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS) $(COMMON_LIBS) $(call pkg,libs,libcurl) $(SYSTEMD_LIBS)
 
 # The model's tests link the model objects, error.o, BLAS and cJSON, nothing else: the proof that
