@@ -20,7 +20,7 @@ ALL_LDFLAGS = $(LDFLAGS_$(MODE)) $(LDFLAGS)
 
 # ---- sources: one explicit list per library or program ----
 
-LUA_SCRIPTS := submit claim renew complete fail release sweep beat held
+LUA_SCRIPTS := submit claim renew complete fail release sweep beat leave presence held read
 
 COMMON_SRC := \
 	common/error.c \

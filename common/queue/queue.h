@@ -40,27 +40,50 @@
 #define QUEUE_PRESENCE_MS       15000 /* a worker whose beat is older is not live */
 #define QUEUE_CLAIM_MAX         16    /* leases of one claim */
 
+#define QUEUE_SWEEP_LIMIT    100  /* tasks one step of one sweep may move */
+#define QUEUE_SERIES_MAX     64   /* tasks of one submission */
+#define QUEUE_ERROR_TEXT_MAX 1000 /* bytes of a stored error message */
+
+/* Times and caps the scripts get with each call. queue_init() fills in the values above. */
+struct queue_tuning {
+    int64_t sweep_throttle_ms, repair_grace_ms, backoff_ms, dead_age_ms, presence_ms;
+    int64_t lease_ms; /* how long sweep spares leases after a restart of Redis */
+    int sweep_limit, crash_cap, suspect_at, dead_max;
+};
+
 /* A queue is one model: all keys start with kq:{model}. */
 struct queue {
     char prefix[80];
+    char model[TASK_MODEL_NAME_MAX + 1];
+    struct queue_tuning tuning;
 };
+
+/** queue_init(q, model, err): ERR_INVALID when ${model} is no model name (task.h). */
 int queue_init(struct queue *q, const char *model, struct error *err);
 
 /* One script with its arguments: built by queue_x_call, freed by queue_call_clear. */
 struct queue_script;
 struct queue_call {
-    const struct queue_script *script;
-    int argc; /* EVALSHA sha 1 prefix args... */
+    const struct queue_script *script; /* NULL: a plain command, argv is all of it */
+    int argc;                          /* EVALSHA sha 1 prefix args... */
     const char **argv;
     size_t *lens;
     void *storage;
 };
 void queue_call_clear(struct queue_call *call);
 
-/** queue_run(c, call, err): run it blocking; a reply for freeReplyObject(), or NULL with ERR_UNAVAILABLE. */
+/**
+ * queue_run(c, call, err): run it blocking. A reply for freeReplyObject(), which may be
+ * an error reply (queue_x_parse() turns that into an error), or NULL with ERR_UNAVAILABLE.
+ * After ERR_UNAVAILABLE, here and below: close the connection, open another, repeat;
+ * every script tolerates being repeated.
+ */
 redisReply *queue_run(redisContext *c, const struct queue_call *call, struct error *err);
 
-/* The evented way. ${fn} gets the reply once, NULL when Redis was away. Takes ${call} over, also on failure. */
+/*
+ * The evented way. ${fn} gets the reply once, never before this returns; NULL when Redis was
+ * away. Takes ${call} over, also on failure: -1 (out of memory), and ${fn} is not called.
+ */
 struct redis_link;
 typedef void (*queue_reply_fn)(void *cookie, const redisReply *reply);
 int queue_send(struct redis_link *link, int timeout_ms, struct queue_call *call, queue_reply_fn fn,
@@ -71,10 +94,10 @@ int queue_load_scripts(redisContext *c, struct error *err);
 
 /* ---- submit ---- */
 
-struct queue_series {    /* one task */
-    const char *task_id; /* [ID_LEN] */
-    uint64_t cost;       /* predicted work units */
-    const void *input;   /* task_encode() */
+struct queue_series {                      /* one task */
+    const char *task_id;                   /* [ID_LEN] */
+    uint64_t prefill_tokens, decode_steps; /* task_cost() */
+    const void *input;                     /* task_encode() */
     size_t input_size;
     const void *about; /* task_about_encode() */
     size_t about_size;
@@ -209,12 +232,14 @@ int queue_sweep(redisContext *c, const struct queue *q, const char *run_id, stru
 
 struct queue_presence { /* what a worker says of itself every 5 s; hash :worker:<wid> */
     const char *worker, *name, *host, *version, *model_version, *weights_sha256, *kernel;
+    const char *tokenizer_version, *tokenizer_sha256; /* a NULL text is stored as "" */
     int64_t pid, slots, busy, context, rss_bytes, done, failed;
 };
 struct queue_control {
     bool paused[TASK_PRIORITY_COUNT];
     bool quiet;
 };
+/** queue_beat(c, q, presence, out, err): say so; also puts the model into the set of models. */
 int queue_beat(redisContext *c, const struct queue *q, const struct queue_presence *p,
     struct queue_control *out, struct error *err);
 int queue_leave(redisContext *c, const struct queue *q, const char *worker,
@@ -228,6 +253,41 @@ struct queue_held {
 int queue_held(redisContext *c, const struct queue *q, const char *worker, struct queue_held *out,
     size_t max, size_t *n, struct error *err);
 
+/* What the live workers of one model are together, for the API. */
+struct queue_fleet {
+    int64_t now_ms; /* Redis time of the answer */
+    size_t n_live;  /* workers that beat within QUEUE_PRESENCE_MS */
+    size_t n_quiet; /* of them told to take nothing new */
+    int64_t slots, busy;
+    uint32_t context; /* the smallest of the live workers, 0 without one */
+    bool is_uniform;  /* all of them serve the same weights and tokenizer */
+    /* of the worker that beat last; "" without one */
+    char version[64], kernel[32], model_version[128], tokenizer_version[128];
+    char weights_sha256[65], tokenizer_sha256[65];
+};
+int queue_presence_call(const struct queue *q, struct queue_call *call, struct error *err);
+int queue_presence_parse(const redisReply *reply, struct queue_fleet *out, struct error *err);
+
+/** Every model a worker ever served here; names that are none are left out. */
+#define QUEUE_MODELS_MAX 256
+struct queue_models {
+    size_t n;
+    char names[QUEUE_MODELS_MAX][TASK_MODEL_NAME_MAX + 1]; /* in order of strcmp */
+};
+int queue_models_call(struct queue_call *call, struct error *err);
+int queue_models_parse(const redisReply *reply, struct queue_models *out, struct error *err);
+
+/* ---- events: published by the script that moves the task, never before the move ---- */
+
+#define QUEUE_EVENTS_PATTERN "kq:{*}:events" /* for PSUBSCRIBE: all models */
+struct queue_event {
+    char id[ID_LEN + 1];     /* a task, or a group when its last member ended */
+    enum task_status status; /* TASK_PROCESSING at a claim, else how it ended */
+};
+
+/** queue_event_parse(message, len, event): 0, or -1 when it is no event. */
+int queue_event_parse(const char *message, size_t len, struct queue_event *event);
+
 /* ---- BLPOP: the hint that wakes a worker ---- */
 
 /** queue_list_key(q, priority, key): "kq:{model}:list:urgent" into ${key} [QUEUE_KEY_MAX]. */
@@ -238,7 +298,7 @@ int queue_list_priority(
 
 /* ---- plain reads, for the API ---- */
 
-/** queue_read_call(q, id, with_output): one script-free HMGET of everything a document shows. */
+/** queue_read_call(q, id, with_output): everything a document shows, in one read-only script. */
 struct queue_task_view { /* points into the reply */
     bool found;
     enum task_status status;
@@ -246,6 +306,8 @@ struct queue_task_view { /* points into the reply */
     const char *owner;
     size_t owner_len;
     int64_t created_ms, started_ms, finished_ms, deadline_ms, result_ttl_ms; /* 0: not set */
+    int64_t position; /* 1-based rank within model and priority while queued, else 0 */
+    int64_t now_ms;   /* Redis time of the answer, also when not found */
     uint32_t attempts, step;
     bool cancel_requested;
     const void *about;
