@@ -1,0 +1,34 @@
+/*
+ * id.c - Random UUIDs. Nobody's access rests on one being unguessable.
+ */
+#include "common/id.h"
+
+#include <stddef.h>
+#include <uuid/uuid.h>
+
+void
+id_new(char *id)
+{
+    uuid_t bytes;
+
+    uuid_generate_random(bytes);
+    uuid_unparse_lower(bytes, id);
+}
+
+bool
+id_is_valid(const char *text)
+{
+    if (text == NULL)
+        return false;
+    for (size_t i = 0; i < ID_LEN; i++) {
+        char c = text[i]; /* the loop ends at a terminator: it is neither hyphen nor digit */
+
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            if (c != '-')
+                return false;
+        } else if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+            return false;
+        }
+    }
+    return text[ID_LEN] == '\0';
+}
