@@ -44,6 +44,7 @@ COMMON_SRC := \
 	common/queue/read.c
 
 KRONOS_SRC := \
+	worker/kronos/regular_file.c \
 	worker/kronos/json_file.c \
 	worker/kronos/safetensors.c \
 	worker/kronos/model_config.c \
@@ -92,6 +93,7 @@ CLI_SRC := \
 	cli/http.c \
 	cli/csv.c \
 	cli/forecast.c \
+	cli/task.c \
 	cli/chart.c
 
 # per-file flags: each SIMD file is compiled for its own instruction set and chosen at run time
