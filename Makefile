@@ -29,12 +29,16 @@ COMMON_SRC := \
 	common/id.c \
 	common/config.c \
 	common/redis.c \
+	common/redis_handshake.c \
 	common/redis_link.c \
+	common/utf8.c \
 	common/msgpack_read.c \
+	common/msgpack_write.c \
 	common/task.c \
 	common/task_codec.c \
 	common/task_about.c \
 	common/result.c \
+	common/result_codec.c \
 	common/queue/queue.c \
 	common/queue/script.c \
 	common/queue/submit.c \
@@ -109,6 +113,11 @@ COMMON_LIBS := $(call pkg,libs,hiredis) $(call pkg,libs,libevent) $(call pkg,lib
 KRONOS_LIBS := $(call pkg,libs,openblas) $(call pkg,libs,libcjson) -lm -lpthread
 CPPFLAGS += $(call pkg,cflags,hiredis libevent $(MSGPACK) openblas uuid libcjson libcrypto libcurl)
 SYSTEMD_LIBS := $(shell $(PKG_CONFIG) --exists libsystemd && $(PKG_CONFIG) --libs libsystemd)
+# `make V=1` shows the commands
+ifeq ($(V),)
+Q = @printf '  %-5s %s\n' $(1) $@;
+endif
+
 ifneq ($(SYSTEMD_LIBS),)
 CPPFLAGS += -DHAVE_LIBSYSTEMD
 endif
@@ -124,21 +133,21 @@ debug: ## debug build with sanitizers into build/debug
 	$(MAKE) MODE=debug all
 
 $(B)/kronosq-api: $(call obj,$(API_SRC)) $(LIBCOMMON)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson) $(SYSTEMD_LIBS)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson) $(SYSTEMD_LIBS)
 
 $(B)/kronosq-worker: $(call obj,$(WORKER_SRC)) $(LIBKRONOS) $(LIBCOMMON)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS) $(COMMON_LIBS) $(SYSTEMD_LIBS)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS) $(COMMON_LIBS) $(SYSTEMD_LIBS)
 
-$(B)/kronosq: $(call obj,$(CLI_SRC)) $(B)/common/error.o
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libcurl) $(call pkg,libs,libcjson) -lm
+$(B)/kronosq: $(call obj,$(CLI_SRC)) $(LIBCOMMON)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libcurl) $(call pkg,libs,libcjson) -lm
 
 $(LIBCOMMON): $(call obj,$(COMMON_SRC)) $(B)/common/queue/scripts.o
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call Q,AR)$(AR) rcs $@ $^
 
 $(LIBKRONOS): $(call obj,$(KRONOS_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call Q,AR)$(AR) rcs $@ $^
 
 # The Lua scripts become one C file: name, source (with _lib.lua after line 1) and its SHA-1.
 $(B)/common/queue/scripts.c: scripts/embed-lua common/queue/_lib.lua $(LUA_SCRIPTS:%=common/queue/%.lua) Makefile
@@ -147,11 +156,11 @@ $(B)/common/queue/scripts.c: scripts/embed-lua common/queue/_lib.lua $(LUA_SCRIP
 	mv $@.tmp $@
 
 $(B)/common/queue/scripts.o: $(B)/common/queue/scripts.c
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call Q,CC)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
+	$(call Q,CC)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
 
 # ---- tests: tests/unit/X_test.c and tests/model/X_test.c are one cmocka program each ----
 
@@ -165,30 +174,30 @@ CMOCKA := $(call pkg,libs,cmocka)
 # Archives, so that a test links only what it names.
 $(B)/libapi.a: $(API_LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call Q,AR)$(AR) rcs $@ $^
 $(B)/libworker.a: $(WORKER_LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call Q,AR)$(AR) rcs $@ $^
 $(B)/libcli.a: $(CLI_LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call Q,AR)$(AR) rcs $@ $^
 
 # What tests share: a private Redis.
 $(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call Q,AR)$(AR) rcs $@ $^
 
 $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libtestsupport.a $(B)/libapi.a $(B)/libworker.a $(B)/libcli.a $(LIBKRONOS) $(LIBCOMMON)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS) $(COMMON_LIBS) $(call pkg,libs,libcurl) $(SYSTEMD_LIBS)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS) $(COMMON_LIBS) $(call pkg,libs,libcurl) $(SYSTEMD_LIBS)
 
 # The model's tests link the model objects, error.o, BLAS and cJSON, nothing else: the proof that
 # worker/kronos knows nothing of the rest.
 MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c)
 $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
 
 $(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(LIBKRONOS) $(B)/common/error.o
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
 
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/unit/%) ## build the unit tests
 model-tests: $(MODEL_TESTS:%=$(B)/tests/model/%) ## build the model tests

@@ -1,0 +1,85 @@
+/*
+ * main.c - kronosq, the command for people: it speaks HTTP to kronosq-api and nothing else.
+ *
+ * The table below is the list of commands; each has a file of its own.
+ */
+#include "cli/command.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_SERVER "http://127.0.0.1:8000"
+
+static const struct command *const commands[] = {
+    &forecast_command,
+    &task_command,
+    &health_command,
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void
+usage(FILE *out)
+{
+    fprintf(out, "usage: kronosq [--server URL] COMMAND ...\n\n");
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-9s %-22s %s\n", commands[i]->name, commands[i]->arguments,
+            commands[i]->summary);
+    fprintf(out,
+        "\n  --server URL   where kronosq-api listens; default $KRONOSQ_SERVER or %s\n"
+        "  --version, --help; `kronosq COMMAND --help` lists a command's options\n",
+        DEFAULT_SERVER);
+}
+
+int
+command_fail(const struct error *err)
+{
+    fprintf(stderr, "kronosq: %s\n", err->text);
+    return 1;
+}
+
+int
+main(int argc, char *argv[])
+{
+    const char *server = getenv("KRONOSQ_SERVER");
+    int i = 1, status;
+
+    if (server == NULL || *server == '\0')
+        server = DEFAULT_SERVER;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "--server") == 0 && i + 1 < argc) {
+            server = argv[++i];
+        } else if (strncmp(argv[i], "--server=", 9) == 0) {
+            server = argv[i] + 9;
+        } else if (strcmp(argv[i], "--version") == 0) {
+            puts("kronosq " KRONOSQ_VERSION);
+            return 0;
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            usage(stdout);
+            return 0;
+        } else {
+            fprintf(stderr, "kronosq: unknown option %s\n", argv[i]);
+            usage(stderr);
+            return COMMAND_USAGE_STATUS;
+        }
+    }
+    if (i == argc) {
+        usage(stderr);
+        return COMMAND_USAGE_STATUS;
+    }
+    for (size_t c = 0; c < N_COMMANDS; c++) {
+        if (strcmp(argv[i], commands[c]->name) != 0)
+            continue;
+        if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+            fprintf(stderr, "kronosq: libcurl cannot start\n");
+            return 1;
+        }
+        status = commands[c]->run(server, argc - i, argv + i);
+        curl_global_cleanup();
+        return status;
+    }
+    fprintf(stderr, "kronosq: no command '%s'\n", argv[i]);
+    usage(stderr);
+    return COMMAND_USAGE_STATUS;
+}
