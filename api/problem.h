@@ -14,6 +14,8 @@
 
 #define PROBLEM_ERRORS_MAX 20 /* errors listed in one 422 */
 
+#define PROBLEM_POINTER_HEADER "header" /* stands for Idempotency-Key where a pointer is due */
+
 struct problem {
     int status;        /* HTTP; 0: no problem */
     const char *code;  /* static text, "malformed_json"; the type is urn:kronosq:error:<code> */
@@ -22,7 +24,7 @@ struct problem {
     int retry_after;   /* seconds, 0: no Retry-After */
     const char *allow; /* value of Allow on 405 */
     cJSON *extras;     /* members beside the fixed ones, NULL if none; owned */
-    cJSON *fastapi;    /* 422: FastAPI's detail array; owned */
+    cJSON *fastapi;    /* 422: FastAPI's detail array; owned, `detail` is then unused */
     cJSON *errors;     /* 422: the same list with JSON Pointers; owned */
     bool is_truncated; /* more than PROBLEM_ERRORS_MAX were found */
 };
@@ -45,8 +47,16 @@ struct problem_fault {
     cJSON *context;      /* detail[].ctx or NULL; taken over */
 };
 
-/** problem_fault(p, fault): make ${p} a 422 validation_failed, or add to it; beyond the limit it is only counted. */
+/**
+ * problem_fault(p, fault):
+ * Make ${p} a 422 validation_failed, or add to it; beyond the limit only is_truncated is set.
+ * For deadline_unmeetable and idempotency_mismatch, which have the same two lists, the caller
+ * then sets p->code.
+ */
 void problem_fault(struct problem *p, const struct problem_fault *fault);
+
+/** problem_title(status): the status phrase of RFC 9110, "Unprocessable Content". */
+const char *problem_title(int status);
 
 /** problem_to_json(p, request_id): the whole document, NULL without memory. */
 cJSON *problem_to_json(const struct problem *p, const char *request_id);

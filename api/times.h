@@ -23,7 +23,11 @@ enum times_fault times_parse(
 /** times_from_epoch(x, time): seconds, or milliseconds if |x| > 2e10; read as UTC. */
 enum times_fault times_from_epoch(double x, struct task_time *time);
 
-/** times_format(time, separator, text): "2025-01-01T09:15:00+08:00" into ${text} [TIMES_TEXT_MAX]; returns the length. */
+/**
+ * times_format(time, separator, text):
+ * "2025-01-01T09:15:00+08:00" into ${text} [TIMES_TEXT_MAX]; returns the length. UTC is "Z", but
+ * "+00:00" after a ' ' as separator, which is how Python prints times in messages.
+ */
 size_t times_format(const struct task_time *time, char separator, char *text);
 
 /** times_instant_us(time): microseconds since 1970 UTC (naive times count as UTC). */
@@ -39,5 +43,11 @@ int times_parse_interval(
 /** times_next(time, interval, weekdays_only): the next bar's wall clock; Saturdays and Sundays stepped over if asked. */
 struct task_time times_next(
     struct task_time time, struct times_interval interval, bool weekdays_only);
+
+/** times_on_weekday(time, interval): ${time}, or the first bar after it that is on no weekend. */
+struct task_time times_on_weekday(struct task_time time, struct times_interval interval);
+
+/** times_is_in_range(time): stepping may leave the years 1900..2261; then the request is refused. */
+bool times_is_in_range(const struct task_time *time);
 
 #endif /* API_TIMES_H */
