@@ -255,12 +255,12 @@ int queue_held(redisContext *c, const struct queue *q, const char *worker, struc
 
 /* What the live workers of one model are together, for the API. */
 struct queue_fleet {
-    int64_t now_ms; /* Redis time of the answer */
-    size_t n_live;  /* workers that beat within QUEUE_PRESENCE_MS */
-    size_t n_quiet; /* of them told to take nothing new */
-    int64_t slots, busy;
-    uint32_t context; /* the smallest of the live workers, 0 without one */
-    bool is_uniform;  /* all of them serve the same weights and tokenizer */
+    int64_t now_ms;      /* Redis time of the answer */
+    size_t n_live;       /* workers that beat within QUEUE_PRESENCE_MS */
+    size_t n_quiet;      /* of them told to take nothing new */
+    int64_t slots, busy; /* of those that are not quiet */
+    uint32_t context;    /* the smallest of the live workers, 0 without one */
+    bool is_uniform;     /* all of them serve the same weights and tokenizer */
     /* of the worker that beat last; "" without one */
     char version[64], kernel[32], model_version[128], tokenizer_version[128];
     char weights_sha256[65], tokenizer_sha256[65];
