@@ -38,9 +38,11 @@ COMMON_SRC := \
 	common/task_codec.c \
 	common/task_about.c \
 	common/result.c \
-	common/result_codec.c \
+	common/result_encode.c \
+	common/result_decode.c \
 	common/queue/queue.c \
 	common/queue/script.c \
+	common/queue/send.c \
 	common/queue/submit.c \
 	common/queue/claim.c \
 	common/queue/finish.c \
@@ -182,8 +184,8 @@ $(B)/libcli.a: $(CLI_LIB_OBJ)
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 
-# What tests share: a private Redis.
-$(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c)
+# What tests share: a private Redis, a queue in it.
+$(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c tests/support/queue_fixture.c)
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 

@@ -40,7 +40,8 @@ struct result_timing {
     char worker[64];     /* the worker's short name */
 };
 
-/* Statistics over paths; a member holds only if its TASK_STAT_* bit is set in output.stats.
+/* Statistics over paths (schemas/result.md has the formulas); a member holds, and an array is
+ * not NULL, only if its TASK_STAT_* bit is set in output.stats; last_close with any of them.
  * NaN stands for null (return_std of one path, realized_vol with every path excluded). */
 struct result_stats {
     double last_close;
@@ -58,7 +59,8 @@ struct result {
     struct task_time *times;   /* [n_horizon] */
     float *prediction;         /* [n_horizon, TASK_FIELDS], repaired if output.repair */
     struct task_output output; /* which optional parts are here, and the layout */
-    double *quantiles;         /* [n_quantiles, TASK_FIELDS, n_horizon] or NULL */
+    double *quantiles;         /* [n_quantiles, TASK_FIELDS, n_horizon] or NULL; each value is a
+                                  binary32's: stored and shown as one, like the paths it is from */
     float *paths;              /* [sample_count, n_horizon, TASK_FIELDS] or NULL */
     struct result_stats stats;
     uint32_t repaired_ohlc, repaired_volume; /* candles changed, when output.repair */
@@ -76,9 +78,19 @@ struct result *result_new(
     size_t n_horizon, const struct task_output *output, uint32_t sample_count, struct error *err);
 void result_free(struct result *result);
 
+/** result_warn(result, code, pointer, format, ...): as task_about_warn(). */
+void result_warn(struct result *result, const char *code, const char *pointer, const char *format,
+    ...) __attribute__((format(printf, 4, 5)));
+
+/** result_check(result, err): is all that ${output} asks for here and in range? ERR_INVALID. What encode and decode enforce. */
+int result_check(const struct result *result, struct error *err);
+
 int result_encode(const struct result *result, struct task_bytes *out, struct error *err);
 
-/** result_decode(data, size, err): hostile bytes -> a checked result for result_free(), or NULL with ERR_CORRUPT. */
+/**
+ * result_decode(data, size, err): hostile bytes -> a checked result for result_free(), or
+ * NULL with ERR_CORRUPT (ERR_MEMORY). What it allocates is bounded by ${size}.
+ */
 struct result *result_decode(const void *data, size_t size, struct error *err);
 
 #endif /* COMMON_RESULT_H */

@@ -37,6 +37,9 @@
 #define TASK_WARNINGS_MAX       16
 #define TASK_MODEL_NAME_MAX     64
 #define TASK_INPUT_BYTES_MAX    (1024 * 1024)
+/* Wall clocks lie in the years 1900..2261: what pandas can hold, and minutes fit in 32 bits. */
+#define TASK_WALL_US_MIN        INT64_C(-2208988800000000) /* 1900-01-01T00:00:00 */
+#define TASK_WALL_US_MAX        INT64_C(9214646399999999)  /* 2261-12-31T23:59:59.999999 */
 
 /* The only six words a client sees; PARKED ("scheduled" in Redis) is shown as queued. */
 enum task_status {
@@ -63,12 +66,21 @@ bool task_status_is_terminal(enum task_status status);
 /** task_model_name_is_valid(name, len): [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
 bool task_model_name_is_valid(const char *name, size_t len);
 
+/** task_series_id_is_valid(id, len): UTF-8 of at most TASK_SERIES_ID_MAX bytes, no control characters (C0, DEL). */
+bool task_series_id_is_valid(const char *id, size_t len);
+
 /* A bar's wall clock as the client wrote it: never converted to another zone. */
 #define TASK_NO_OFFSET INT16_MIN
 struct task_time {
     int64_t wall_us;        /* microseconds since 1970-01-01T00:00:00 on the client's wall clock */
     int16_t offset_minutes; /* -1439..1439 as written, TASK_NO_OFFSET for a naive time */
 };
+
+/** task_time_minutes(time): whole minutes since 1970 on the wall clock, rounded down: what the model reads. */
+int64_t task_time_minutes(const struct task_time *time);
+
+/** task_time_instant_us(time): microseconds since 1970 UTC; a naive time counts as UTC. Only to compare. */
+int64_t task_time_instant_us(const struct task_time *time);
 
 struct task_params {
     uint32_t sample_count; /* 1..TASK_SAMPLES_MAX paths */
@@ -87,6 +99,11 @@ enum {
     TASK_STAT_RANGE = 16,
     TASK_STAT_ALL = 31
 };
+#define TASK_STAT_COUNT 5
+
+/* The words of output.stats; a stat is one TASK_STAT_* bit. NULL and -1 for what is none. */
+const char *task_stat_name(uint32_t stat);
+int task_stat_from_name(const char *name, size_t len, uint32_t *stat);
 
 struct task_output {
     double quantiles[TASK_QUANTILES_MAX]; /* ascending, 0.01..0.99 */
@@ -150,20 +167,30 @@ int task_check(const struct task *task, struct error *err);
 
 int task_encode(const struct task *task, struct task_bytes *out, struct error *err);
 
-/** task_decode(data, size, err): hostile bytes -> a checked task for task_free(), or NULL with ERR_CORRUPT. */
+/**
+ * task_decode(data, size, err): hostile bytes -> a checked task for task_free(), or NULL
+ * with ERR_CORRUPT (ERR_MEMORY). What it allocates is bounded by ${size}.
+ */
 struct task *task_decode(const void *data, size_t size, struct error *err);
 
 int task_about_encode(const struct task_about *about, struct task_bytes *out, struct error *err);
 int task_about_decode(const void *data, size_t size, struct task_about *about, struct error *err);
 void task_about_clear(struct task_about *about);
 
-/** task_about_warn(about, code, pointer, format, ...): add a warning; beyond TASK_WARNINGS_MAX they are dropped. */
+/**
+ * task_about_warn(about, code, pointer, format, ...): add a warning. Text that is too long
+ * is cut, between characters; beyond TASK_WARNINGS_MAX warnings are dropped.
+ */
 void task_about_warn(struct task_about *about, const char *code, const char *pointer,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /**
  * task_cost(n_history, n_horizon, samples, mode, context): prefill tokens T and decode
- * steps D of one series (docs: cost model). With r = max(0, min(P-1, L+P-1-C)) sliding steps.
+ * steps D of one series. With r = max(0, min(P-1, L+P-1-C)) sliding steps:
+ *   fit    T = min(L, C-P+1)
+ *   exact  T = min(L, C) + sum over the last r steps i of (C + (S-1) min(i, C))
+ *   block  the same sum over the last ceil(r/64) steps, with C-63 for C
+ * Context 0 means that C is not known yet: then nothing slides.
  */
 struct task_cost {
     uint64_t prefill_tokens;
