@@ -28,6 +28,8 @@ COMMON_SRC := \
 	common/clock.c \
 	common/id.c \
 	common/config.c \
+	common/config_text.c \
+	common/config_print.c \
 	common/redis.c \
 	common/redis_handshake.c \
 	common/redis_link.c \
@@ -73,6 +75,7 @@ WORKER_SRC := \
 	worker/engine.c \
 	worker/handoff.c \
 	worker/summary.c \
+	worker/path_stats.c \
 	worker/model_identity.c \
 	worker/notify.c
 
