@@ -4,8 +4,13 @@
  * One table (config_options.h) names every setting of every daemon, so each
  * daemon accepts the names of the others and refuses any other KRONOS_* with
  * the nearest known name. KRONOS_A_B is the flag --a-b, shorter flags are in
- * the table. The file has KEY=VALUE lines and # comments; no quoting, no
- * expansion.
+ * the table; a flag of another daemon is refused. Every value that is given is
+ * checked, also one that a stronger source overrides.
+ *
+ * The file has lines KEY=VALUE and comments: a # at the start of a line or after
+ * white space. No quoting, no expansion. A key may stand in it once. Of a flag
+ * given twice the last counts. An empty text is "not set", where the setting has
+ * no default; elsewhere it is refused.
  */
 #ifndef COMMON_CONFIG_H
 #define COMMON_CONFIG_H
@@ -15,6 +20,7 @@
 #include <stdio.h>
 
 #include "common/error.h"
+#include "common/log.h"
 
 #define CONFIG_EXIT_STATUS 78 /* EX_CONFIG: nothing was started, restarting will not help */
 
@@ -43,11 +49,16 @@ int config_load(struct config **config, enum config_daemon daemon, int argc, cha
     char *const environment[], enum config_action *action, struct error *err);
 void config_free(struct config *config);
 
-/* Values; the id must be of that type. A text setting with no value is NULL. */
+/* Values; the id must be of that type. A text setting with no value is NULL, a level has a text too. */
 const char *config_text(const struct config *config, enum config_id id);
 int64_t config_integer(const struct config *config, enum config_id id);
 double config_number(const struct config *config, enum config_id id);
 bool config_bool(const struct config *config, enum config_id id);
+
+enum log_level config_level(const struct config *config, enum config_id id);
+
+/** config_daemon_name(daemon): "kronosq-api". */
+const char *config_daemon_name(enum config_daemon daemon);
 
 /** config_retired(config, i): name of the i-th retired setting that was given, or NULL; warn once each. */
 const char *config_retired(const struct config *config, unsigned i);
@@ -57,5 +68,16 @@ void config_print(const struct config *config, FILE *out);
 
 /** config_help(daemon, out): usage with every setting of ${daemon}, default, unit. */
 void config_help(enum config_daemon daemon, FILE *out);
+
+#define CONFIG_START_RUN (-1)
+
+/**
+ * config_start(config, daemon, argc, argv, environment): what every main() begins with.
+ * Loads, sets the log level, warns about retired settings, serves --help, --version,
+ * --print-config and --check. Returns CONFIG_START_RUN with a ${config} to run by, or the
+ * status to exit with: 0, or CONFIG_EXIT_STATUS after logging what is wrong.
+ */
+int config_start(struct config **config, enum config_daemon daemon, int argc, char *const argv[],
+    char *const environment[]);
 
 #endif /* COMMON_CONFIG_H */

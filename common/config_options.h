@@ -7,6 +7,7 @@
  *   default  as text; NULL: not set
  *   limits   of INTEGER and NUMBER, ignored for others
  *   daemons  who reads it: A api, W worker, H webhook
+ * A name that is NULL: a flag only. A flag that is NULL: environment and file only.
  * A setting that nothing reads yet is still known here, so that one environment
  * serves all daemons; --help shows a daemon its own only.
  */
@@ -122,6 +123,12 @@ X(WEBHOOK_CONCURRENCY, "KRONOS_WEBHOOK_CONCURRENCY", "webhook-concurrency", INTE
 X(ONCE, NULL, "once", BOOL, "false", 0, 0, W, "end after one task")
 X(STEP_DELAY_MS, NULL, "step-delay-ms", INTEGER, "0", 0, 60000, W,
     "wait after every step, to watch a slow forecast")
+X(LEASE_MS, NULL, "lease-ms", INTEGER, "15000", 300, 3600000, W,
+    "lease of a claimed task, renewed three times in it; for tests")
+#ifdef KRONOSQ_DEBUG
+X(FAIL, "KRONOS_FAIL", NULL, TEXT, NULL, 0, 0, A | W | H,
+    "debug builds: point:probability,... at which the process kills itself")
+#endif
 
 #undef A
 #undef W

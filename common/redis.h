@@ -35,6 +35,8 @@ int redis_settings_parse(
     struct redis_settings *s, const char *url, const char *password_file, struct error *err);
 void redis_settings_clear(struct redis_settings *s);
 
+#define REDIS_DESCRIBE_MAX 288
+
 /** redis_settings_describe(s, text, size): "127.0.0.1:6379/0", fit for logs. */
 void redis_settings_describe(const struct redis_settings *s, char *text, size_t size);
 
@@ -54,16 +56,30 @@ int redis_run_id(redisContext *c, char *id, struct error *err);
 bool redis_error_is_connection(const redisReply *reply);
 
 /**
- * redis_refusal(c, settings, err): does this Redis lose work? Checks version >= 7.0,
- * maxmemory-policy noeviction and AOF. 0: safe. -1: ERR_INVALID, the text says what is
- * wrong and the command that mends it. If CONFIG GET is forbidden it is 0 with
- * ${err}->code ERR_NONE and a text to warn with.
+ * redis_connection_error(c, where, err): why ${c} (may be NULL) failed just now, as
+ * ERR_UNAVAILABLE; ${where} is redis_settings_describe()'s text. Always -1. Call it before
+ * anything changes errno.
+ */
+int redis_connection_error(const redisContext *c, const char *where, struct error *err);
+
+/** redis_keep_alive(fd, s, err): TCP keepalive after 30 s; nothing to do on a unix socket. */
+int redis_keep_alive(int fd, const struct redis_settings *s, struct error *err);
+
+/**
+ * redis_refusal(c, err): does this Redis lose work? Checks version >= 7.0,
+ * maxmemory-policy noeviction and AOF. 0: safe, and ${err} is ERR_NONE with an empty
+ * text or one worth a warning (tcp-keepalive 0; a check this user may not make).
+ * -1: ERR_INVALID, the text says what is wrong and the command that mends it; or
+ * ERR_UNAVAILABLE when the connection broke.
  */
 int redis_refusal(redisContext *c, struct error *err);
 
+/** redis_keepalive_is_off(c): tcp-keepalive 0, so dead clients stay; false when it may not be read. */
+bool redis_keepalive_is_off(redisContext *c);
+
 /* Delay before the next connection attempt: doubles from 50 ms to 2 s, times 0.5 to 1. */
 struct redis_backoff {
-    int attempts; /* failed in a row */
+    int attempts; /* failed in a row, counted until the delay has its full length */
 };
 int redis_backoff_next_ms(struct redis_backoff *b);
 void redis_backoff_reset(struct redis_backoff *b);
