@@ -66,13 +66,20 @@ KRONOS_SRC := \
 	worker/kronos/philox.c \
 	worker/kronos/sampler.c \
 	worker/kronos/calendar.c \
+	worker/kronos/forecast_pool.c \
+	worker/kronos/forecast_input.c \
+	worker/kronos/forecast_window.c \
 	worker/kronos/forecast.c
 
 WORKER_SRC := \
 	worker/main.c \
+	worker/settings.c \
 	worker/link.c \
+	worker/hint.c \
+	worker/deliver.c \
 	worker/beat.c \
 	worker/engine.c \
+	worker/answer.c \
 	worker/handoff.c \
 	worker/summary.c \
 	worker/path_stats.c \
@@ -88,8 +95,20 @@ API_SRC := \
 	api/json_strict.c \
 	api/json_out.c \
 	api/times.c \
+	api/python_repr.c \
 	api/request_json.c \
 	api/request_fields.c \
+	api/request_series.c \
+	api/request_candles.c \
+	api/request_times.c \
+	api/request_relations.c \
+	api/request_overrides.c \
+	api/request_output.c \
+	api/request_webhook.c \
+	api/request_value.c \
+	api/request_fault.c \
+	api/webhook_url.c \
+	api/webhook_address.c \
 	api/submit.c \
 	api/get_task.c \
 	api/wait.c \
@@ -106,8 +125,10 @@ CLI_SRC := \
 	cli/chart.c
 
 # per-file flags: each SIMD file is compiled for its own instruction set and chosen at run time
+ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 $(B)/worker/kronos/kernels_avx2.o: EXTRA := -mavx2 -mfma -O3
 $(B)/worker/kronos/kernels_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -O3
+endif
 $(B)/worker/kronos/kernels.o: EXTRA := -O3
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))

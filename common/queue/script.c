@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "common/id.h"
-#include "common/redis_link.h"
 
 #define FIXED_ARGS 4 /* EVALSHA sha 1 prefix */
 
@@ -133,15 +132,14 @@ call_name(const struct queue_call *call)
     return call->script ? call->script->name : call->argv[0];
 }
 
-static bool
-is_unknown_script(const struct queue_call *call, const redisReply *reply)
+bool
+queue_call_is_unknown(const struct queue_call *call, const redisReply *reply)
 {
     return call->script && queue_reply_is_error(reply, "NOSCRIPT");
 }
 
-/* The same call with the source instead of its SHA-1. ${call}'s arrays are changed. */
-static void
-make_eval(const struct queue_script *script, const char **argv, size_t *lens)
+void
+queue_call_make_eval(const struct queue_script *script, const char **argv, size_t *lens)
 {
     argv[0] = "EVAL";
     lens[0] = 4;
@@ -160,7 +158,7 @@ run_eval(redisContext *c, const struct queue_call *call)
     if (argv && lens) {
         memcpy(argv, call->argv, n * sizeof(*argv));
         memcpy(lens, call->lens, n * sizeof(*lens));
-        make_eval(call->script, argv, lens);
+        queue_call_make_eval(call->script, argv, lens);
         reply = redisCommandArgv(c, call->argc, argv, lens);
     }
     free(argv);
@@ -173,7 +171,7 @@ queue_run(redisContext *c, const struct queue_call *call, struct error *err)
 {
     redisReply *reply = redisCommandArgv(c, call->argc, call->argv, call->lens);
 
-    if (reply && is_unknown_script(call, reply)) {
+    if (reply && queue_call_is_unknown(call, reply)) {
         freeReplyObject(reply);
         reply = run_eval(c, call);
     }
@@ -194,60 +192,6 @@ queue_args_run(struct queue_args *a, redisContext *c, struct error *err)
     reply = queue_run(c, &call, err);
     queue_call_clear(&call);
     return reply;
-}
-
-struct sent {
-    struct redis_link *link;
-    int timeout_ms;
-    struct queue_call call;
-    bool is_eval;
-    queue_reply_fn fn;
-    void *cookie;
-};
-
-static void
-sent_free(struct sent *s)
-{
-    queue_call_clear(&s->call);
-    free(s);
-}
-
-static void
-on_sent_reply(void *cookie, const redisReply *reply)
-{
-    struct sent *s = cookie;
-
-    if (!s->is_eval && is_unknown_script(&s->call, reply)) {
-        s->is_eval = true;
-        make_eval(s->call.script, s->call.argv, s->call.lens);
-        if (redis_link_command(s->link, s->timeout_ms, on_sent_reply, s, s->call.argc, s->call.argv,
-                s->call.lens) == 0)
-            return;
-        reply = NULL;
-    }
-    s->fn(s->cookie, reply);
-    sent_free(s);
-}
-
-int
-queue_send(struct redis_link *link, int timeout_ms, struct queue_call *call, queue_reply_fn fn,
-    void *cookie)
-{
-    struct sent *s = calloc(1, sizeof(*s));
-
-    if (!s) {
-        queue_call_clear(call);
-        return -1;
-    }
-    *s = (struct sent){
-        .link = link, .timeout_ms = timeout_ms, .call = *call, .fn = fn, .cookie = cookie};
-    *call = (struct queue_call){0};
-    if (redis_link_command(
-            link, timeout_ms, on_sent_reply, s, s->call.argc, s->call.argv, s->call.lens) == -1) {
-        sent_free(s);
-        return -1;
-    }
-    return 0;
 }
 
 int

@@ -64,6 +64,12 @@ int queue_args_end(struct queue_args *a, struct queue_call *call, struct error *
 /** queue_args_run(a, c, err): end, run blocking, clear. A reply for freeReplyObject(), or NULL. */
 redisReply *queue_args_run(struct queue_args *a, redisContext *c, struct error *err);
 
+/** queue_call_is_unknown(call, reply): Redis does not know the script; nothing was done. */
+bool queue_call_is_unknown(const struct queue_call *call, const redisReply *reply);
+
+/** queue_call_make_eval(script, argv, lens): the same command by source instead of by SHA-1. */
+void queue_call_make_eval(const struct queue_script *script, const char **argv, size_t *lens);
+
 /* ---- reading a reply ---- */
 
 /** queue_reply_is_error(reply, prefix): an error reply whose first word is ${prefix}? */
