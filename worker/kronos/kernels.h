@@ -1,0 +1,81 @@
+/*
+ * kernels.h - The arithmetic under the model: equations over float32 arrays, no model in sight.
+ *
+ * Two families of matrix product. kernels_linear_rows() has one fixed order of summation: the
+ * value of a row is the same whatever the number of rows beside it, so sequences of different
+ * tasks may share a call. kernels_linear_whole() is OpenBLAS, fast for many rows, and a row
+ * may come out different in another company: it is for the rows of one task alone.
+ *
+ * Everything but kernels_linear_whole() exists for AVX-512, for AVX2 with FMA and for any
+ * other machine; the best is chosen at the first use, or by kernels_choose().
+ *
+ * Letters: M rows, N outputs, K inputs, d width, e width of a head, n positions.
+ */
+#ifndef WORKER_KRONOS_KERNELS_H
+#define WORKER_KRONOS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A row of scores is read and written up to this many floats beyond its end. */
+#define KERNELS_OVERRUN 16
+
+/**
+ * kernels_choose(name): "avx512", "avx2", "portable", or NULL for the best one here. Returns 0,
+ * or -1 when this build or this machine has no such set. Not while another thread computes.
+ */
+int kernels_choose(const char *name);
+const char *kernels_name(void); /* of the set in use */
+
+/** kernels_blas_threads(n): threads of OpenBLAS; false where the library cannot be told. */
+bool kernels_blas_threads(int n);
+const char *kernels_blas_core(void); /* what OpenBLAS took this CPU for; "unknown" if mute */
+bool kernels_cpu_has_avx512(void);   /* to warn when the core above does not know it */
+
+/** y[m,:] (+)= x[m,:] W^T + b.  x [M,K], W [N,K], b [N] or NULL, y [M,N]; strides in floats. */
+struct kernels_linear {
+    const float *weight; /* [N, K] */
+    const float *bias;   /* [N] or NULL */
+    size_t n_out, n_in;  /* N, K */
+    bool is_added;       /* to what y holds, else y is overwritten */
+};
+void kernels_linear_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
+    const struct kernels_linear *l);
+void kernels_linear_whole(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
+    const struct kernels_linear *l);
+
+/** y[m,:] = x[m,:] / sqrt(mean(x[m,:]^2) + 1e-5) * w.  x, y [M,d] packed, may be the same. */
+void kernels_rms(float *y, const float *x, const float *w, size_t n_rows, size_t d);
+
+/** a[i] = silu(a[i]) * b[i], silu(v) = v / (1 + exp(-v)). */
+void kernels_silu_mul(float *a, const float *b, size_t n);
+
+/** y[i] = exp(x[i]) within 2 ulp; 0 below -86.6, exp(88) above 88; NaN stays NaN. */
+void kernels_exp(float *y, const float *x, size_t n);
+
+/**
+ * Rotate every head of one row: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), x1 and x2 the
+ * halves of the head, and multiply by scale.  x [h * e], cosine and sine [e / 2].
+ */
+void kernels_rotate(
+    float *x, const float *cosine, const float *sine, size_t n_heads, size_t e, float scale);
+
+/** k[c * k_stride + p0 + m] = x[m, c]: rows become columns.  x [M, d]. */
+void kernels_store_keys(
+    float *k, size_t k_stride, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t d);
+
+/**
+ * s[m, p] = sum over i of q[m, i] k[i, p].  q [M,e], k [e,n] with n contiguous. Reads k and
+ * writes s up to KERNELS_OVERRUN - 1 floats beyond n.
+ */
+void kernels_scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
+    size_t k_stride, size_t n_rows, size_t n, size_t e);
+
+/** s[p] = exp(s[p] - max(s)) for p < n; returns their sum. n >= 1. */
+float kernels_softmax(float *s, size_t n);
+
+/** y[m, :] += sum over p of s[m, p] v[p, :], p ascending.  s [M,n], v [n,e] packed, y [M,e]. */
+void kernels_mix(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v,
+    size_t n_rows, size_t n, size_t e);
+
+#endif /* WORKER_KRONOS_KERNELS_H */

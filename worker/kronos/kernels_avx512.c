@@ -1,0 +1,103 @@
+/*
+ * kernels_avx512.c - The kernels over 16 floats, for CPUs with AVX-512 F, DQ, BW and VL.
+ *
+ * Compiled with those flags and reached only after the CPU was asked. Tails are masked loads,
+ * so nothing beyond an array is touched.
+ */
+#include "worker/kronos/kernels_internal.h"
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+
+#include <immintrin.h>
+
+#define VW         16
+#define TILE_M     6 /* 6 x 4 sums, 4 weights and one input in 32 registers */
+#define TILE_V_ONE 8
+
+typedef __m512 V;
+typedef int VI __attribute__((vector_size(64)));
+typedef unsigned VU __attribute__((vector_size(64)));
+typedef float f4_sum __attribute__((vector_size(16)));
+
+static inline V
+v_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+
+static inline void
+v_store(float *p, V v)
+{
+    _mm512_storeu_ps(p, v);
+}
+
+static inline V
+v_load_part(const float *p, size_t n)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+}
+
+static inline void
+v_store_part(float *p, V v, size_t n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), v);
+}
+
+static inline V
+v_set(float x)
+{
+    return _mm512_set1_ps(x);
+}
+
+static inline V
+v_fma(V a, V b, V c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+static inline V
+v_max(V a, V b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline V
+v_min(V a, V b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+static inline f4_sum
+v_sum4(V a, V b, V c, V d)
+{
+    __m512 ab = _mm512_unpacklo_ps(a, b) + _mm512_unpackhi_ps(a, b);
+    __m512 cd = _mm512_unpacklo_ps(c, d) + _mm512_unpackhi_ps(c, d);
+    __m512 sum = (__m512)_mm512_unpacklo_pd((__m512d)ab, (__m512d)cd) +
+                 (__m512)_mm512_unpackhi_pd((__m512d)ab, (__m512d)cd);
+    __m256 half = _mm512_castps512_ps256(sum) + _mm512_extractf32x8_ps(sum, 1);
+
+    return (f4_sum)(_mm256_castps256_ps128(half) + _mm256_extractf128_ps(half, 1));
+}
+
+static inline float
+v_sum(V v)
+{
+    return v_sum4(v, v, v, v)[0];
+}
+
+static inline float
+v_top(V v)
+{
+    return _mm512_reduce_max_ps(v);
+}
+
+#include "worker/kronos/kernels_vector.h"
+
+static const struct kernel_set set = KERNEL_SET("avx512");
+const struct kernel_set *const kernels_avx512 = &set;
+
+#else
+
+const struct kernel_set *const kernels_avx512 = NULL;
+
+#endif

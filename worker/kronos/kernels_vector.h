@@ -1,0 +1,480 @@
+/*
+ * kernels_vector.h - Every kernel, written once over a vector of VW floats.
+ *
+ * Not a header of declarations: a kernels*.c defines the vector and includes this to get
+ * static functions and the macro KERNEL_SET. It must define
+ *
+ *   V, VI, VW            a GCC vector of VW floats, one of VW 32-bit integers, their number
+ *   TILE_M               rows of x (or queries) held in registers against 4 vectors
+ *   TILE_V_ONE           vectors of one query's scores held in registers
+ *   v_load v_store       unaligned
+ *   v_load_part v_store_part (.., n)   the first n < VW floats, the rest 0 / untouched
+ *   v_set v_fma v_max v_min            v_fma(a, b, c) = a * b + c; v_max and v_min pass on a
+ *                                      NaN in the second operand
+ *   v_sum4(a, b, c, d)   the four sums over lanes, each by the same tree
+ *   v_sum v_top          sum and maximum over lanes
+ *
+ * The promise of kernels.h rests on this: one output has one accumulator (or, in rms, four),
+ * filled in ascending order and folded by one tree, in tiles of every size. A change that
+ * gives a tile size its own order breaks it, and tests/unit/kernels_test.c.
+ */
+#ifndef WORKER_KRONOS_KERNELS_VECTOR_H
+#define WORKER_KRONOS_KERNELS_VECTOR_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+#define TILE_N        4  /* rows of W, or vectors of positions, in registers */
+#define ROWS_IN_CACHE 96 /* rows of x swept against one tile of W: 192 KB at K = 512, in L2 */
+
+typedef float f4 __attribute__((vector_size(16)));
+
+INLINE f4
+f4_load(const float *p)
+{
+    f4 v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* ---- y = x W^T + b ---- */
+
+/* A tile of n_rows x 4 outputs; n_valid of the 4 are stored. */
+INLINE void
+linear_tile(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, size_t n,
+    size_t n_valid, const struct kernels_linear *l, const int n_rows)
+{
+    size_t n_in = l->n_in, k;
+    const float *wn[TILE_N];
+    float bias[TILE_N] = {0};
+    V sum[TILE_M][TILE_N];
+
+    for (int j = 0; j < TILE_N; j++) {
+        /* Outputs past the end repeat the last one and are not stored. */
+        size_t row = (size_t)j < n_valid ? (size_t)j : n_valid - 1;
+
+        wn[j] = w + row * n_in;
+        if (l->bias != NULL)
+            bias[j] = l->bias[n + row];
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < n_rows; m++)
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE_N; j++)
+            sum[m][j] = v_set(0.0f);
+
+    for (k = 0; k + VW <= n_in; k += VW) {
+        V wk[TILE_N];
+
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE_N; j++) {
+            wk[j] = v_load(wn[j] + k);
+            /* The next tile of W follows this one in memory. */
+            __builtin_prefetch(wn[j] + k + TILE_N * n_in, 0, 3);
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < n_rows; m++) {
+            V xk = v_load(x + (size_t)m * x_stride + k);
+
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE_N; j++)
+                sum[m][j] = v_fma(xk, wk[j], sum[m][j]);
+        }
+    }
+    if (k < n_in) {
+        V wk[TILE_N];
+
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE_N; j++)
+            wk[j] = v_load_part(wn[j] + k, n_in - k);
+#pragma GCC unroll 8
+        for (int m = 0; m < n_rows; m++) {
+            V xk = v_load_part(x + (size_t)m * x_stride + k, n_in - k);
+
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE_N; j++)
+                sum[m][j] = v_fma(xk, wk[j], sum[m][j]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < n_rows; m++) {
+        f4 out = v_sum4(sum[m][0], sum[m][1], sum[m][2], sum[m][3]) + f4_load(bias);
+        float *ym = y + (size_t)m * y_stride;
+        float old[TILE_N] = {0};
+
+        if (l->is_added) {
+            memcpy(old, ym, n_valid * sizeof(float));
+            out += f4_load(old);
+        }
+        if (n_valid == TILE_N)
+            memcpy(ym, &out, sizeof(out));
+        else
+            memcpy(ym, &out, n_valid * sizeof(float));
+    }
+}
+
+/* The remainder sizes are instances of the same code, so that a row never sees its company. */
+INLINE void
+linear_tile_any(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w,
+    size_t n, size_t n_valid, const struct kernels_linear *l, size_t n_rows)
+{
+    switch (n_rows) {
+    case 1:
+        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 1);
+        break;
+    case 2:
+        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 2);
+        break;
+#if TILE_M > 2
+    case 3:
+        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 3);
+        break;
+#endif
+#if TILE_M > 3
+    case 4:
+        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 4);
+        break;
+    case 5:
+        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 5);
+        break;
+    case 6:
+        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 6);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+static void
+linear_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
+    const struct kernels_linear *l)
+{
+    for (size_t top = 0; top < n_rows; top += ROWS_IN_CACHE) {
+        size_t rows = n_rows - top < ROWS_IN_CACHE ? n_rows - top : ROWS_IN_CACHE;
+        size_t tiles = (rows + TILE_M - 1) / TILE_M;
+        size_t bigger = rows % tiles, size = rows / tiles; /* 8 rows are 4 + 4, not 6 + 2 */
+
+        for (size_t n = 0; n < l->n_out; n += TILE_N) {
+            size_t n_valid = l->n_out - n < TILE_N ? l->n_out - n : TILE_N;
+            size_t m = top;
+
+            for (size_t t = 0; t < tiles; t++) {
+                size_t take = size + (t < bigger);
+
+                linear_tile_any(y + m * y_stride + n, y_stride, x + m * x_stride, x_stride,
+                    l->weight + n * l->n_in, n, n_valid, l, take);
+                m += take;
+            }
+        }
+    }
+}
+
+/* ---- rows ---- */
+
+static void
+rms(float *y, const float *x, const float *w, size_t n_rows, size_t d)
+{
+    for (size_t m = 0; m < n_rows; m++, x += d, y += d) {
+        V sum[4] = {v_set(0.0f), v_set(0.0f), v_set(0.0f), v_set(0.0f)}, scale;
+        size_t i;
+
+        for (i = 0; i + 4 * VW <= d; i += 4 * VW) {
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++) {
+                V v = v_load(x + i + (size_t)j * VW);
+
+                sum[j] = v_fma(v, v, sum[j]);
+            }
+        }
+        for (; i < d; i += VW) {
+            V v = d - i < VW ? v_load_part(x + i, d - i) : v_load(x + i);
+
+            sum[0] = v_fma(v, v, sum[0]);
+        }
+        scale =
+            v_set(1.0f / sqrtf(v_sum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float)d + 1e-5f));
+        for (i = 0; i + VW <= d; i += VW)
+            v_store(y + i, v_load(x + i) * scale * v_load(w + i));
+        if (i < d)
+            v_store_part(
+                y + i, v_load_part(x + i, d - i) * scale * v_load_part(w + i, d - i), d - i);
+    }
+}
+
+/*
+ * exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; exp(r) by a minimax polynomial.
+ * Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
+ */
+INLINE V
+v_exp(V x)
+{
+    const V round = v_set(12582912.0f);
+    VI is_zero = x < v_set(-86.6f); /* the result would not be normal */
+    V shifted, n, r, p;
+
+    x = v_min(v_set(88.0f), x);
+    shifted = v_fma(x, v_set(1.44269504f), round);
+    n = shifted - round;
+    r = v_fma(n, v_set(-0.693359375f), x); /* ln 2 in two parts, the first exact times n */
+    r = v_fma(n, v_set(2.12194440e-4f), r);
+    p = v_set(1.97901347e-4f);
+    p = v_fma(p, r, v_set(1.39448687e-3f));
+    p = v_fma(p, r, v_set(8.33349861e-3f));
+    p = v_fma(p, r, v_set(4.16662917e-2f));
+    p = v_fma(p, r, v_set(1.66666657e-1f));
+    p = v_fma(p, r, v_set(0.5f));
+    p = v_fma(p, r * r, r) + v_set(1.0f);
+    /* On unsigned bits: a shift may drop any of them. */
+    return (V)(((VI)((VU)p + ((VU)shifted << 23))) & ~is_zero);
+}
+
+static void
+exp_all(float *y, const float *x, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i + VW <= n; i += VW)
+        v_store(y + i, v_exp(v_load(x + i)));
+    if (i < n)
+        v_store_part(y + i, v_exp(v_load_part(x + i, n - i)), n - i);
+}
+
+INLINE V
+v_silu_mul(V a, V b)
+{
+    return a / (v_set(1.0f) + v_exp(-a)) * b;
+}
+
+static void
+silu_mul(float *a, const float *b, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i + VW <= n; i += VW)
+        v_store(a + i, v_silu_mul(v_load(a + i), v_load(b + i)));
+    if (i < n)
+        v_store_part(
+            a + i, v_silu_mul(v_load_part(a + i, n - i), v_load_part(b + i, n - i)), n - i);
+}
+
+static float
+softmax(float *s, size_t n)
+{
+    V top = v_set(s[0]), sum = v_set(0.0f);
+    size_t i;
+
+    for (i = 0; i + VW <= n; i += VW)
+        top = v_max(top, v_load(s + i));
+    top = v_set(v_top(top));
+    for (size_t j = i; j < n; j++)
+        top = v_max(top, v_set(s[j]));
+    for (i = 0; i + VW <= n; i += VW) {
+        V v = v_exp(v_load(s + i) - top);
+
+        v_store(s + i, v);
+        sum += v;
+    }
+    if (i < n) {
+        v_store_part(s + i, v_exp(v_load_part(s + i, n - i) - top), n - i);
+        sum += v_load_part(s + i, n - i);
+    }
+    return v_sum(sum);
+}
+
+/* ---- attention ---- */
+
+/* Scores of n_rows queries against n_v vectors of positions. */
+INLINE void
+scores_tile(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
+    size_t k_stride, size_t e, const int n_rows, const int n_v)
+{
+    V sum[TILE_M][TILE_V_ONE];
+
+#pragma GCC unroll 8
+    for (int m = 0; m < n_rows; m++)
+#pragma GCC unroll 8
+        for (int j = 0; j < n_v; j++)
+            sum[m][j] = v_set(0.0f);
+    for (size_t i = 0; i < e; i++, k += k_stride) {
+        V ki[TILE_V_ONE];
+
+#pragma GCC unroll 8
+        for (int j = 0; j < n_v; j++)
+            ki[j] = v_load(k + (size_t)j * VW);
+#pragma GCC unroll 8
+        for (int m = 0; m < n_rows; m++) {
+            V qi = v_set(q[(size_t)m * q_stride + i]);
+
+#pragma GCC unroll 8
+            for (int j = 0; j < n_v; j++)
+                sum[m][j] = v_fma(qi, ki[j], sum[m][j]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < n_rows; m++)
+#pragma GCC unroll 8
+        for (int j = 0; j < n_v; j++)
+            v_store(s + (size_t)m * s_stride + (size_t)j * VW, sum[m][j]);
+}
+
+/* Mixture of n values into n_v vectors of n_rows outputs, the last with n_part floats or all. */
+INLINE void
+mix_tile(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v,
+    size_t v_stride, size_t n, size_t n_part, const int n_rows, const int n_v)
+{
+    V sum[TILE_M][TILE_N];
+
+#pragma GCC unroll 8
+    for (int m = 0; m < n_rows; m++)
+#pragma GCC unroll 4
+        for (int j = 0; j < n_v; j++) {
+            const float *from = y + (size_t)m * y_stride + (size_t)j * VW;
+
+            sum[m][j] = j == n_v - 1 && n_part != 0 ? v_load_part(from, n_part) : v_load(from);
+        }
+    for (size_t p = 0; p < n; p++, v += v_stride) {
+        V vp[TILE_N];
+
+#pragma GCC unroll 4
+        for (int j = 0; j < n_v; j++) {
+            const float *from = v + (size_t)j * VW;
+
+            vp[j] = j == n_v - 1 && n_part != 0 ? v_load_part(from, n_part) : v_load(from);
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < n_rows; m++) {
+            V sp = v_set(s[(size_t)m * s_stride + p]);
+
+#pragma GCC unroll 4
+            for (int j = 0; j < n_v; j++)
+                sum[m][j] = v_fma(sp, vp[j], sum[m][j]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < n_rows; m++)
+#pragma GCC unroll 4
+        for (int j = 0; j < n_v; j++) {
+            float *to = y + (size_t)m * y_stride + (size_t)j * VW;
+
+            if (j == n_v - 1 && n_part != 0)
+                v_store_part(to, sum[m][j], n_part);
+            else
+                v_store(to, sum[m][j]);
+        }
+}
+
+/* Instances for 1..TILE_M rows times the widths a caller may meet. */
+#define WITH_ROWS(rows, call)                                                                      \
+    switch (rows) {                                                                                \
+    case 1:                                                                                        \
+        call(1);                                                                                   \
+        break;                                                                                     \
+    case 2:                                                                                        \
+        call(2);                                                                                   \
+        break;                                                                                     \
+        WITH_ROWS_3(call)                                                                          \
+        WITH_ROWS_6(call)                                                                          \
+    default:                                                                                       \
+        break;                                                                                     \
+    }
+#if TILE_M > 2
+#define WITH_ROWS_3(call)                                                                          \
+    case 3:                                                                                        \
+        call(3);                                                                                   \
+        break;
+#else
+#define WITH_ROWS_3(call)
+#endif
+#if TILE_M > 3
+#define WITH_ROWS_6(call)                                                                          \
+    case 4:                                                                                        \
+        call(4);                                                                                   \
+        break;                                                                                     \
+    case 5:                                                                                        \
+        call(5);                                                                                   \
+        break;                                                                                     \
+    case 6:                                                                                        \
+        call(6);                                                                                   \
+        break;
+#else
+#define WITH_ROWS_6(call)
+#endif
+
+static void
+scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k, size_t k_stride,
+    size_t n_rows, size_t n, size_t e)
+{
+    size_t n_v = (n + VW - 1) / VW, take;
+
+    for (size_t j = 0; j < n_v; j += take) {
+        size_t left = n_v - j;
+
+        if (n_rows == 1 && left >= TILE_V_ONE) {
+            take = TILE_V_ONE;
+            scores_tile(s + j * VW, s_stride, q, q_stride, k + j * VW, k_stride, e, 1, TILE_V_ONE);
+            continue;
+        }
+        take = left >= TILE_N ? TILE_N : 1;
+        for (size_t m = 0, rows; m < n_rows; m += rows) {
+            float *sm = s + m * s_stride + j * VW;
+            const float *qm = q + m * q_stride, *kj = k + j * VW;
+
+            rows = n_rows - m < TILE_M ? n_rows - m : TILE_M;
+#define SCORES_WIDE(r)   scores_tile(sm, s_stride, qm, q_stride, kj, k_stride, e, r, TILE_N)
+#define SCORES_NARROW(r) scores_tile(sm, s_stride, qm, q_stride, kj, k_stride, e, r, 1)
+            if (take == TILE_N) {
+                WITH_ROWS(rows, SCORES_WIDE)
+            } else {
+                WITH_ROWS(rows, SCORES_NARROW)
+            }
+        }
+    }
+}
+
+static void
+mix(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v, size_t n_rows,
+    size_t n, size_t e)
+{
+    for (size_t m = 0, rows; m < n_rows; m += rows) {
+        size_t i, width;
+
+        rows = n_rows - m < TILE_M ? n_rows - m : TILE_M;
+        for (i = 0; i < e; i += width) {
+            float *ym = y + m * y_stride + i;
+            const float *sm = s + m * s_stride, *vi = v + i;
+            size_t left = e - i, part;
+
+#define MIX_WIDE(r)        mix_tile(ym, y_stride, sm, s_stride, vi, e, n, 0, r, TILE_N)
+#define MIX_WIDE_PART(r)   mix_tile(ym, y_stride, sm, s_stride, vi, e, n, part, r, TILE_N)
+#define MIX_NARROW(r)      mix_tile(ym, y_stride, sm, s_stride, vi, e, n, 0, r, 1)
+#define MIX_NARROW_PART(r) mix_tile(ym, y_stride, sm, s_stride, vi, e, n, part, r, 1)
+            if (left >= TILE_N * VW) {
+                width = TILE_N * VW;
+                WITH_ROWS(rows, MIX_WIDE)
+            } else if (left > (TILE_N - 1) * VW) {
+                width = left;
+                part = left - (TILE_N - 1) * VW;
+                WITH_ROWS(rows, MIX_WIDE_PART)
+            } else if (left >= VW) {
+                width = VW;
+                WITH_ROWS(rows, MIX_NARROW)
+            } else {
+                width = part = left;
+                WITH_ROWS(rows, MIX_NARROW_PART)
+            }
+        }
+    }
+}
+
+#define KERNEL_SET(its_name)                                                                       \
+    {                                                                                              \
+        .name = its_name, .linear_rows = linear_rows, .rms = rms, .silu_mul = silu_mul,            \
+        .exp = exp_all, .scores = scores, .softmax = softmax, .mix = mix                           \
+    }
+
+#endif /* WORKER_KRONOS_KERNELS_VECTOR_H */
