@@ -1,0 +1,106 @@
+/*
+ * block.h - One transformer block over rows that remember: x += attn(rms(x)), x += ffn(rms(x)).
+ *
+ * The tokenizer and the model are stacks of the same block (MODEL.md). Keys and values of
+ * every position are kept in slabs of the caller's memory, so a row attends what came before
+ * without computing it again. A row may see two slabs: the first n_shared positions of a
+ * history it shares with other rows, then its own.
+ *
+ * Letters: M rows, d width, h heads, e = d / h, C positions of a slab.
+ */
+#ifndef WORKER_KRONOS_BLOCK_H
+#define WORKER_KRONOS_BLOCK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "worker/kronos/model.h"
+
+#define BLOCK_ROWS_MAX 512 /* rows of one call, and so the size of the scratch */
+#define BLOCK_QUERIES  24  /* rows whose scores are held at once; whole tiles of the kernels */
+
+/* Which product to use. Rows of several tasks, or of a varying crowd, must be BLOCK_ROWS. */
+enum block_path {
+    BLOCK_ROWS,  /* a row's value does not depend on its company */
+    BLOCK_WHOLE, /* rows of one task alone, always cut the same way: BLAS where it pays */
+};
+
+/* Where the keys and values of one layer lie in a slab: K [d, k_stride], then V [h, C, e]. */
+struct kv_shape {
+    size_t n_positions;  /* C */
+    size_t k_stride;     /* floats; room for KERNELS_OVERRUN, an odd number of cache lines */
+    size_t k_floats;     /* d * k_stride, rounded up to a cache line */
+    size_t layer_floats; /* of K and V */
+};
+
+/* One row: its slab, its place, and the slab it shares. */
+struct block_row {
+    float *shared;     /* slab of positions [0, n_shared), only read; unused when n_shared is 0 */
+    float *own;        /* slab of positions [n_shared, position], and where its K and V go */
+    uint32_t n_shared; /* <= position + 1 */
+    uint32_t position; /* rows of one slab stand together, ascending by one */
+};
+
+/* Who watches a pass over many layers; members may be NULL. */
+struct block_watch {
+    const atomic_bool *stop;
+    atomic_uint_least64_t *ticks;
+};
+
+struct rope {
+    float *cosine, *sine; /* [C, e / 2] */
+    size_t half;          /* e / 2 */
+};
+
+/* Scratch for BLOCK_ROWS_MAX rows, shared by every stack of a pool: they never run at once. */
+struct block_scratch {
+    float *x;                 /* [M, d] the rows as they travel through the stack */
+    float *normed;            /* [M, max(d, 2d for the model's fusion)] */
+    float *q, *k, *v, *mixed; /* [M, d] */
+    float *gate, *up;         /* [M, ff] */
+    float *scores;            /* [BLOCK_QUERIES, scores_stride] */
+    size_t scores_stride;
+};
+
+struct block_size {
+    size_t d, n_heads, ff;
+};
+
+/** kv_shape_init(shape, d, n_positions): -1 when the product leaves size_t. */
+int kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions);
+
+/** rope_fill(rope, n_positions, e): the tables, into memory the caller gave. e is even. */
+void rope_fill(struct rope *rope, size_t n_positions, size_t e);
+
+/** block_linear(y, x, n_rows, linear, path, is_added): packed rows. */
+void block_linear(float *y, const float *x, size_t n_rows, const struct linear *l,
+    enum block_path path, bool is_added);
+
+/** block_store(...): write keys k and values v [M, d] of ${rows} to their slabs at ${layer}. */
+void block_store(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer,
+    const float *k, const float *v, const struct block_row *rows, size_t n_rows);
+
+/**
+ * block_attend(...): mixed[m] = softmax(q[m] k / scale) v over positions 0..rows[m].position, for
+ * every head. q is scaled already; keys and values of the rows are stored already.
+ */
+void block_attend(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer,
+    struct block_scratch *scratch, const float *q, float *mixed, const struct block_row *rows,
+    size_t n_rows);
+
+/**
+ * block_forward(...): one block over scratch->x [M, d], in place. With ${is_only_remembered} the
+ * rows' keys and values are stored and x is left as it is: for a last layer whose output
+ * nobody reads.
+ */
+void block_forward(const struct block_weights *w, const struct block_size *size,
+    const struct kv_shape *shape, const struct rope *rope, size_t layer,
+    struct block_scratch *scratch, const struct block_row *rows, size_t n_rows,
+    enum block_path path, bool is_only_remembered);
+
+/** block_tick(watch): one more layer done; returns true when told to stop. */
+bool block_tick(const struct block_watch *watch);
+
+#endif /* WORKER_KRONOS_BLOCK_H */
