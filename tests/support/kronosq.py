@@ -3,6 +3,7 @@
 Everything started here is ended here, by process id; logs go to files and are shown by the fixture only when
 a test failed. Nothing waits for a time: wait_for() waits for a condition, with a deadline.
 """
+import ctypes
 import json
 import os
 import pathlib
@@ -14,6 +15,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 BUILD = pathlib.Path(os.environ.get("KRONOSQ_BUILD", ROOT / "build/debug"))
 MODELS = pathlib.Path(os.environ.get("KRONOSQ_TEST_MODELS", ROOT / "build/test-models"))
 
@@ -45,7 +48,9 @@ class Process:
         self.log_path = pathlib.Path(directory) / f"{name}.log"
         with open(self.log_path, "ab") as log:
             self.popen = subprocess.Popen([str(a) for a in arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                          env=env or environment(), cwd=ROOT, start_new_session=True)
+                                          env=env or environment(), cwd=ROOT, start_new_session=True,
+                                          # should pytest itself be killed, nothing stays behind
+                                          preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
 
     @property
     def pid(self):
