@@ -443,27 +443,33 @@ redis_keepalive_is_off(redisContext *c)
 }
 
 int
+redis_info_refusal(const redisReply *info, struct error *err)
+{
+    *err = (struct error){.code = ERR_NONE};
+    if (info->type != REDIS_REPLY_ERROR)
+        return check_info(info, err);
+    /* Not allowed to look is not the same as wrong: the operator is warned. */
+    error_set(err, ERR_NONE, "cannot check that Redis keeps tasks safe: %.120s", info->str);
+    return 0;
+}
+
+int
 redis_refusal(redisContext *c, struct error *err)
 {
     struct error ignored;
     redisReply *info;
+    bool is_unseen;
     int status, off;
 
     if (err == NULL)
         err = &ignored;
-    *err = (struct error){.code = ERR_NONE};
     if ((info = redisCommand(c, "INFO")) == NULL)
         return redis_connection_error(c, "this connection", err);
-    if (info->type == REDIS_REPLY_ERROR) {
-        /* Not allowed to look is not the same as wrong: the operator is warned. */
-        error_set(err, ERR_NONE, "cannot check that Redis keeps tasks safe: %.120s", info->str);
-        freeReplyObject(info);
-        return 0;
-    }
-    status = check_info(info, err);
+    is_unseen = info->type == REDIS_REPLY_ERROR;
+    status = redis_info_refusal(info, err);
     freeReplyObject(info);
-    if (status == -1)
-        return -1;
+    if (status == -1 || is_unseen)
+        return status;
 
     if ((off = keepalive_is_off(c)) == 1)
         error_set(err, ERR_NONE,

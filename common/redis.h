@@ -74,6 +74,9 @@ int redis_keep_alive(int fd, const struct redis_settings *s, struct error *err);
  */
 int redis_refusal(redisContext *c, struct error *err);
 
+/** redis_info_refusal(info, err): the same from an answer to INFO, for who may not block. Says nothing of tcp-keepalive. */
+int redis_info_refusal(const redisReply *info, struct error *err);
+
 /** redis_keepalive_is_off(c): tcp-keepalive 0, so dead clients stay; false when it may not be read. */
 bool redis_keepalive_is_off(redisContext *c);
 
