@@ -515,7 +515,7 @@ redis_link_new(struct event_base *base, const struct redis_settings *settings, c
 void
 redis_link_free(struct redis_link *link)
 {
-    struct link_commands *const lists[] = {&link->waiting, &link->failed};
+    struct link_commands *lists[2];
     redisAsyncContext *ac;
 
     if (link == NULL || link->is_freeing)
@@ -526,6 +526,8 @@ redis_link_free(struct redis_link *link)
     link->ac = NULL;
     if (ac != NULL)
         ac->data = NULL;
+    lists[0] = &link->waiting;
+    lists[1] = &link->failed;
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         struct link_command *command;
 
