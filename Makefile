@@ -218,7 +218,7 @@ $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libtestsupport.a $(B)/liba
 
 # The model's tests link the model objects, error.o, BLAS and cJSON, nothing else: the proof that
 # worker/kronos knows nothing of the rest.
-MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c)
+MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c tests/model/weight_image.c)
 $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
 
