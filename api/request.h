@@ -2,7 +2,8 @@
  * request.h - A request body -> tasks, or a problem that names the field.
  *
  * request_json.c turns bytes into a tree (strictly), request_fields.c judges the
- * tree and builds the tasks. Nothing here knows HTTP, Redis or time.
+ * tree and builds the tasks; the other request_*.c have a part of the schema each.
+ * Nothing here knows HTTP, Redis or time.
  */
 #ifndef API_REQUEST_H
 #define API_REQUEST_H
@@ -19,7 +20,10 @@ struct request_rules { /* what the server knows and the body may leave out */
     double temperature, top_p;
     uint32_t top_k, sample_count;
     int64_t result_ttl_seconds;
-    bool webhook_enabled; /* a secret file is configured */
+    bool webhook_enabled;           /* a secret file is configured */
+    bool webhook_allow_http;        /* KRONOS_WEBHOOK_ALLOW_HTTP */
+    const char *webhook_ports;      /* KRONOS_WEBHOOK_PORTS; NULL: its default */
+    const char *webhook_allow_cidr; /* KRONOS_WEBHOOK_ALLOW_CIDR; NULL: none */
     /* Is there such a model? Writes its context C, 0 when no worker has told it. */
     bool (*model_known)(void *cookie, const char *model, uint32_t *context);
     uint64_t (*draw_seed)(void *cookie); /* <= TASK_SEED_MAX */
@@ -31,11 +35,26 @@ struct request_series {
     struct task_about about;
 };
 
+enum {
+    REQUEST_EVENT_PROCESSING = 1,
+    REQUEST_EVENT_COMPLETED = 2,
+    REQUEST_EVENT_FAILED = 4,
+    REQUEST_EVENT_CANCELLED = 8,
+    REQUEST_EVENT_EXPIRED = 16
+};
+
+struct request_webhook {
+    char *url;       /* NULL: none was asked for */
+    uint32_t events; /* REQUEST_EVENT_* bits */
+    bool include_result;
+};
+
 struct request {
     char model[TASK_MODEL_NAME_MAX + 1];
     enum task_priority priority;
     int64_t deadline_ms; /* 0: none */
     int64_t result_ttl_ms;
+    struct request_webhook webhook;
     size_t n_series;
     struct request_series *series;
 };
@@ -44,7 +63,8 @@ struct request {
  * request_read_single(body, size, rules, out, problem):
  * Judge a body of POST /v1/predict/single. All field faults are collected, then the
  * first failing relation, then totals. 0: ${out} is the caller's to request_clear().
- * -1: ${problem} is set (400 malformed_json, 422 validation_failed, 500 internal).
+ * -1: ${problem} is set (400 malformed_json, 422 validation_failed, 500 internal) and ${out}
+ * is empty. ${problem} must be zeroed or hold an older problem, which is cleared.
  */
 int request_read_single(const char *body, size_t size, const struct request_rules *rules,
     struct request *out, struct problem *problem);

@@ -1,0 +1,24 @@
+/*
+ * webhook_url.h - May events be posted to this URL? What can be told without a network.
+ *
+ * Names are resolved and judged again by whoever connects; here a literal address is judged
+ * at once.
+ */
+#ifndef API_WEBHOOK_URL_H
+#define API_WEBHOOK_URL_H
+
+#include <stdbool.h>
+
+#define WEBHOOK_URL_MAX       2048 /* bytes */
+#define WEBHOOK_PORTS_DEFAULT "443,8443"
+
+struct webhook_url_rules {
+    bool allow_http;
+    const char *ports;      /* "443,8443"; NULL: that */
+    const char *allow_cidr; /* "10.0.0.0/8,fd00::/8": private networks to allow; NULL: none */
+};
+
+/** webhook_url_check(url, rules, reason): 0, or -1 with a static sentence in ${reason}. */
+int webhook_url_check(const char *url, const struct webhook_url_rules *rules, const char **reason);
+
+#endif /* API_WEBHOOK_URL_H */
