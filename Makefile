@@ -33,6 +33,7 @@ COMMON_SRC := \
 	common/redis.c \
 	common/redis_handshake.c \
 	common/redis_link.c \
+	common/redis_link_command.c \
 	common/utf8.c \
 	common/msgpack_read.c \
 	common/msgpack_write.c \
@@ -74,6 +75,7 @@ KRONOS_SRC := \
 WORKER_SRC := \
 	worker/main.c \
 	worker/settings.c \
+	worker/signals.c \
 	worker/link.c \
 	worker/hint.c \
 	worker/deliver.c \
@@ -218,7 +220,7 @@ $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libtestsupport.a $(B)/liba
 
 # The model's tests link the model objects, error.o, BLAS and cJSON, nothing else: the proof that
 # worker/kronos knows nothing of the rest.
-MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c tests/model/weight_image.c)
+MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c tests/model/weight_image.c tests/model/engine_run.c)
 $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
 

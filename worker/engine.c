@@ -1,0 +1,423 @@
+/*
+ * engine.c - Admits jobs into slots, moves all forecasts one step at a time, retires them.
+ *
+ * Between two steps it looks at the inbox and at stop flags; there is no waiting to fill
+ * a batch. An urgent job goes first; a job that does not fit yet waits here, and nothing
+ * of its class or below overtakes it, so it will fit. Touches no Redis: a job comes from
+ * the handoff and goes back to it.
+ */
+#include "worker/engine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/answer.h"
+#include "worker/kronos/forecast.h"
+#include "worker/kronos/kernels.h"
+
+#define LOGGER        "worker.engine"
+#define IDLE_TICK_MS  1000 /* well below a renewal: an idle loop lives, too */
+#define DELAY_TICK_MS 50
+#define WARM_UP_ROWS  16
+#define WARM_UP_STEPS 2
+
+struct run { /* a job in slots */
+    struct job *job;
+    struct forecast *forecast;
+};
+
+struct engine {
+    const struct worker_settings *settings;
+    struct handoff *handoff;
+    struct handoff_shared *shared;
+    struct answer_maker maker;
+    struct forecast_pool *pool;
+    struct job *waiting[HANDOFF_JOBS_MAX]; /* [n_waiting] for slots, in order of arrival */
+    size_t n_waiting;
+    struct run *runs;        /* [n_runs] of at most settings->slots */
+    struct forecast **batch; /* the same, as forecast_step() wants them */
+    size_t n_runs;
+    bool is_started;
+    pthread_t thread;
+};
+
+static void
+tick(struct engine *e)
+{
+    atomic_fetch_add(handoff_ticks(e->handoff), 1);
+}
+
+/* ---- the ends of a job ---- */
+
+static void
+hand_back(struct engine *e, struct job *job)
+{
+    job->run_ms = clock_monotonic_ms() - job->claimed_at_ms;
+    handoff_finish(e->handoff, job);
+}
+
+static void
+hand_back_stopped(struct engine *e, struct job *job)
+{
+    job->outcome = JOB_STOPPED;
+    hand_back(e, job);
+}
+
+/* A code a client can act on. What is wrong with the request fails at once, the rest is tried again. */
+static void
+hand_back_failed(struct engine *e, struct job *job, const struct error *err)
+{
+    const char *code = err->code == ERR_NOT_FINITE ? "non_finite_output" : "inference_failed";
+    bool is_retryable = err->code != ERR_NOT_FINITE && err->code != ERR_INVALID;
+
+    if (err->code == ERR_CANCELLED) {
+        hand_back_stopped(e, job);
+        return;
+    }
+    job_fail(job, code, is_retryable, err);
+    hand_back(e, job);
+}
+
+/* ---- admission ---- */
+
+static void
+take_new(struct engine *e)
+{
+    struct job *job;
+
+    while (e->n_waiting < HANDOFF_JOBS_MAX && (job = handoff_take(e->handoff)) != NULL)
+        e->waiting[e->n_waiting++] = job;
+}
+
+static struct job *
+remove_waiting(struct engine *e, size_t i)
+{
+    struct job *job = e->waiting[i];
+
+    e->n_waiting--;
+    memmove(&e->waiting[i], &e->waiting[i + 1], (e->n_waiting - i) * sizeof(e->waiting[0]));
+    return job;
+}
+
+static void
+remove_run(struct engine *e, size_t i)
+{
+    forecast_end(e->runs[i].forecast);
+    e->n_runs--;
+    memmove(&e->runs[i], &e->runs[i + 1], (e->n_runs - i) * sizeof(e->runs[0]));
+}
+
+static void
+drop_stopped(struct engine *e)
+{
+    for (size_t i = 0; i < e->n_waiting;) {
+        if (atomic_load(&e->waiting[i]->stop))
+            hand_back_stopped(e, remove_waiting(e, i));
+        else
+            i++;
+    }
+    for (size_t i = 0; i < e->n_runs;) {
+        struct job *job = e->runs[i].job;
+
+        if (atomic_load(&job->stop)) {
+            remove_run(e, i);
+            hand_back_stopped(e, job);
+        } else {
+            i++;
+        }
+    }
+}
+
+/*
+ * Does a job fit beside what runs, with the reserve left to urgent ones? One that is wider than
+ * all common slots takes the reserve too, when nothing else runs: the pool gives a forecast
+ * min(samples, slots) and no fewer.
+ */
+static bool
+fits(const struct engine *e, const struct job *job)
+{
+    uint32_t common = e->settings->slots - e->settings->reserve;
+    uint32_t used = 0, used_by_others = 0;
+
+    for (size_t i = 0; i < e->n_runs; i++) {
+        used += e->runs[i].job->slots;
+        if (e->runs[i].job->priority != TASK_URGENT)
+            used_by_others += e->runs[i].job->slots;
+    }
+    if (job->priority != TASK_URGENT && job->slots <= common &&
+        used_by_others + job->slots > common)
+        return false;
+    return used + job->slots <= e->settings->slots;
+}
+
+/* The waiting job whose turn it is: the oldest urgent one, else the oldest. */
+static size_t
+next_waiting(const struct engine *e)
+{
+    for (size_t i = 0; i < e->n_waiting; i++) {
+        if (e->waiting[i]->priority == TASK_URGENT)
+            return i;
+    }
+    return 0;
+}
+
+static enum forecast_window
+window_of(enum task_context_mode mode)
+{
+    switch (mode) {
+    case TASK_FIT:
+        return FORECAST_FIT;
+    case TASK_BLOCK:
+        return FORECAST_BLOCK;
+    default:
+        return FORECAST_EXACT;
+    }
+}
+
+/* Whole minutes of the wall clock, rounded down also before 1970. */
+static int64_t
+minutes_of(int64_t wall_us)
+{
+    const int64_t us_per_minute = INT64_C(60000000);
+    int64_t minutes = wall_us / us_per_minute;
+
+    return wall_us % us_per_minute < 0 ? minutes - 1 : minutes;
+}
+
+static struct forecast *
+begin(struct engine *e, struct job *job, struct error *err)
+{
+    const struct task *task = job->task;
+    size_t n = task->n_history + task->n_horizon; /* both within the limits of task.h */
+    int64_t *minutes = malloc(n * sizeof(*minutes));
+    struct forecast_options options = {
+        .samples = task->params.sample_count,
+        .top_k = task->params.top_k,
+        .temperature = task->params.temperature,
+        .top_p = task->params.top_p,
+        .seed = task->params.seed,
+        .window = window_of(task->params.context_mode),
+        .stop = &job->stop,
+        .ticks = handoff_ticks(e->handoff),
+    };
+    struct forecast *forecast;
+
+    if (minutes == NULL) {
+        error_set(err, ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    memcpy(minutes, task->history_minutes, task->n_history * sizeof(*minutes));
+    for (size_t i = 0; i < task->n_horizon; i++)
+        minutes[task->n_history + i] = minutes_of(task->horizon[i].wall_us);
+    forecast = forecast_begin(
+        e->pool, task->candles, minutes, task->n_history, task->n_horizon, &options, err);
+    free(minutes);
+    return forecast;
+}
+
+/* Start what fits. The prefill of one takes long enough for an urgent one to arrive. */
+static void
+admit(struct engine *e)
+{
+    struct error err;
+
+    for (take_new(e); e->n_waiting > 0; take_new(e)) {
+        size_t i = next_waiting(e);
+        struct forecast *forecast;
+        struct job *job;
+
+        if (!fits(e, e->waiting[i]))
+            return;
+        job = remove_waiting(e, i);
+        if ((forecast = begin(e, job, &err)) == NULL)
+            hand_back_failed(e, job, &err);
+        else
+            e->runs[e->n_runs++] = (struct run){job, forecast};
+        tick(e);
+    }
+}
+
+/* ---- steps ---- */
+
+static void
+step_all(struct engine *e)
+{
+    uint32_t width = 0;
+
+    for (size_t i = 0; i < e->n_runs; i++) {
+        e->batch[i] = e->runs[i].forecast;
+        width += e->runs[i].job->slots;
+    }
+    for (size_t i = 0; i < e->n_runs; i++) {
+        if (e->runs[i].job->batch_size < width)
+            e->runs[i].job->batch_size = width;
+    }
+    forecast_step(e->pool, e->batch, e->n_runs);
+    tick(e);
+    for (size_t i = 0; i < e->n_runs; i++)
+        atomic_store(&e->runs[i].job->step, forecast_progress(e->runs[i].forecast).done);
+}
+
+static void
+retire_finished(struct engine *e)
+{
+    for (size_t i = 0; i < e->n_runs;) {
+        struct job *job = e->runs[i].job;
+        struct error err;
+
+        if (!forecast_progress(e->runs[i].forecast).is_finished) {
+            i++;
+            continue;
+        }
+        job->run_ms = clock_monotonic_ms() - job->claimed_at_ms;
+        if (answer_make(&e->maker, job, e->runs[i].forecast, &err) == -1) {
+            remove_run(e, i);
+            hand_back_failed(e, job, &err);
+        } else {
+            remove_run(e, i);
+            job->outcome = JOB_COMPLETED;
+            hand_back(e, job);
+        }
+    }
+}
+
+static bool
+is_any_stopped(const struct engine *e)
+{
+    for (size_t i = 0; i < e->n_waiting; i++) {
+        if (atomic_load(&e->waiting[i]->stop))
+            return true;
+    }
+    for (size_t i = 0; i < e->n_runs; i++) {
+        if (atomic_load(&e->runs[i].job->stop))
+            return true;
+    }
+    return atomic_load(&e->shared->is_ending);
+}
+
+/* --step-delay-ms; proves progress meanwhile, because the loop does live. */
+static void
+delay(struct engine *e)
+{
+    int64_t until_ms = clock_monotonic_ms() + e->settings->step_delay_ms;
+    int64_t left_ms;
+
+    while (!is_any_stopped(e) && (left_ms = until_ms - clock_monotonic_ms()) > 0) {
+        handoff_wait(e->handoff, HANDOFF_ENGINE, left_ms < DELAY_TICK_MS ? left_ms : DELAY_TICK_MS);
+        tick(e);
+    }
+}
+
+static void *
+engine_main(void *cookie)
+{
+    struct engine *e = cookie;
+
+    while (!atomic_load(&e->shared->is_ending)) {
+        tick(e);
+        take_new(e);
+        drop_stopped(e);
+        admit(e);
+        if (e->n_runs == 0) {
+            handoff_wait(e->handoff, HANDOFF_ENGINE, IDLE_TICK_MS);
+            continue;
+        }
+        step_all(e);
+        retire_finished(e);
+        if (e->settings->step_delay_ms > 0)
+            delay(e);
+    }
+    while (e->n_runs > 0)
+        remove_run(e, e->n_runs - 1);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+struct engine *
+engine_new(const struct worker_settings *settings, struct handoff *handoff,
+    const struct model *model, struct error *err)
+{
+    struct forecast_pool_options options = {
+        .n_slots = settings->slots,
+        .max_context = settings->max_context,
+        .clip = settings->clip,
+    };
+    const struct model_config *bits = &model->config;
+    struct engine *e = calloc(1, sizeof(*e));
+
+    if (e == NULL) {
+        error_set(err, ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    e->settings = settings;
+    e->handoff = handoff;
+    e->shared = handoff_shared(handoff);
+    e->maker = (struct answer_maker){
+        .kernel = kernels_name(),
+        .worker = settings->short_name,
+        .context = settings->max_context,
+        .vocabulary = 1u << (bits->s1_bits > bits->s2_bits ? bits->s1_bits : bits->s2_bits),
+    };
+    e->runs = calloc(settings->slots, sizeof(*e->runs));
+    e->batch = calloc(settings->slots, sizeof(*e->batch));
+    if (e->runs == NULL || e->batch == NULL)
+        error_set(err, ERR_MEMORY, "out of memory");
+    else if ((e->pool = forecast_pool_new(model, &options, err)) != NULL)
+        return e;
+    engine_free(e);
+    return NULL;
+}
+
+size_t
+engine_pool_bytes(const struct engine *e)
+{
+    return forecast_pool_bytes(e->pool);
+}
+
+int
+engine_warm_up(struct engine *e, struct error *err)
+{
+    float history[WARM_UP_ROWS * FORECAST_FIELDS], mean[WARM_UP_STEPS * FORECAST_FIELDS];
+    int64_t minutes[WARM_UP_ROWS + WARM_UP_STEPS];
+    struct forecast_options options = {
+        .samples = 1, .temperature = 1.0f, .top_p = 1.0f, .window = FORECAST_FIT};
+
+    for (int i = 0; i < WARM_UP_ROWS * FORECAST_FIELDS; i++)
+        history[i] = 100.0f + (float)(i % 7);
+    for (int i = 0; i < WARM_UP_ROWS + WARM_UP_STEPS; i++)
+        minutes[i] = i;
+    return forecast_run(e->pool, history, minutes, WARM_UP_ROWS, WARM_UP_STEPS, &options, NULL,
+        NULL, mean, NULL, err);
+}
+
+int
+engine_start(struct engine *e, const struct model_identity *identity, struct error *err)
+{
+    int error;
+
+    e->maker.identity = identity;
+    if ((error = pthread_create(&e->thread, NULL, engine_main, e)) != 0)
+        return error_set(err, ERR_SYSTEM, "start the engine thread: %s", strerror(error));
+    e->is_started = true;
+    return 0;
+}
+
+void
+engine_free(struct engine *e)
+{
+    if (e == NULL)
+        return;
+    if (e->is_started) {
+        handoff_wake(e->handoff, HANDOFF_ENGINE);
+        pthread_join(e->thread, NULL);
+    }
+    forecast_pool_free(e->pool);
+    free(e->batch);
+    free(e->runs);
+    free(e);
+}

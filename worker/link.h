@@ -1,0 +1,35 @@
+/*
+ * link.h - The thread between Redis and the engine: waits for hints, claims tasks,
+ * delivers what became of them.
+ */
+#ifndef WORKER_LINK_H
+#define WORKER_LINK_H
+
+#include "common/error.h"
+#include "worker/handoff.h"
+#include "worker/settings.h"
+
+struct link;
+
+/** link_start(settings, handoff, err): both must outlive it. Ends by itself when stopping and empty. */
+struct link *link_start(
+    const struct worker_settings *settings, struct handoff *handoff, struct error *err);
+
+/** link_join(link): wait for the thread and free it; NULL is allowed. */
+void link_join(struct link *link);
+
+/**
+ * link_order(turn, order): in which order BLPOP number ${turn} looks at the lists. Of 32:
+ * 28 urgent normal low, 3 normal urgent low, 1 low urgent normal, so nothing starves.
+ */
+void link_order(unsigned turn, enum task_priority order[TASK_PRIORITY_COUNT]);
+
+/**
+ * link_wanted(settings, load): bits (1u << priority) of the lists a worker with ${load} has
+ * slots for. Normal and low do not get the reserve, but for one that is wider than all the
+ * others; it then keeps urgent ones out until it has run, or it would never have all slots.
+ * A job that waits for slots counts as holding them, so at most one of each class waits.
+ */
+unsigned link_wanted(const struct worker_settings *settings, const struct handoff_load *load);
+
+#endif /* WORKER_LINK_H */

@@ -1,0 +1,124 @@
+/*
+ * settings.c - From the configuration's values to the worker's: paths found, lists
+ * parsed, seconds made milliseconds.
+ *
+ * Ranges of single values are checked by common/config.c; here is what needs two of
+ * them or the file system. Nothing is opened.
+ */
+#include "worker/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool
+is_directory(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* The tokenizer as the hub's two repositories are usually laid out: in the model's folder or beside it. */
+static int
+find_tokenizer(struct worker_settings *s, const char *given, struct error *err)
+{
+    static const char *const places[] = {"tokenizer", "../tokenizer"};
+
+    if (given != NULL) {
+        if (strlen(given) >= sizeof(s->tokenizer_dir))
+            return error_set(err, ERR_INVALID, "KRONOS_TOKENIZER_PATH is longer than %zu bytes",
+                sizeof(s->tokenizer_dir) - 1);
+        strcpy(s->tokenizer_dir, given);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        int n =
+            snprintf(s->tokenizer_dir, sizeof(s->tokenizer_dir), "%s/%s", s->model_dir, places[i]);
+
+        if (n > 0 && (size_t)n < sizeof(s->tokenizer_dir) && is_directory(s->tokenizer_dir))
+            return 0;
+    }
+    return error_set(err, ERR_INVALID,
+        "there is no folder named tokenizer in or beside the model %s: "
+        "give --tokenizer DIR (KRONOS_TOKENIZER_PATH)",
+        s->model_dir);
+}
+
+/* "urgent,normal,low" in any order; each once. */
+static int
+read_queues(struct worker_settings *s, const char *list, struct error *err)
+{
+    const char *word = list;
+
+    for (;;) {
+        size_t len = strcspn(word, ",");
+        enum task_priority priority;
+
+        if (task_priority_from_name(word, len, &priority) == -1)
+            return error_set(err, ERR_INVALID,
+                "KRONOS_QUEUES is \"%.100s\": each of its parts must be urgent, normal or low",
+                list);
+        if (s->takes[priority])
+            return error_set(
+                err, ERR_INVALID, "KRONOS_QUEUES names %s twice", task_priority_name(priority));
+        s->takes[priority] = true;
+        if (word[len] == '\0')
+            return 0;
+        word += len + 1;
+    }
+}
+
+int
+worker_settings_read(struct worker_settings *s, const struct config *config, struct error *err)
+{
+    const char *device = config_text(config, CONFIG_DEVICE);
+
+    *s = (struct worker_settings){0};
+    s->name = config_text(config, CONFIG_MODEL_NAME);
+    s->model_dir = config_text(config, CONFIG_MODEL_PATH);
+    s->model_id = config_text(config, CONFIG_MODEL_ID);
+    s->tokenizer_id = config_text(config, CONFIG_TOKENIZER_ID);
+    s->allow_volatile = config_bool(config, CONFIG_ALLOW_VOLATILE);
+    s->slots = (uint32_t)config_integer(config, CONFIG_SLOTS);
+    s->threads = (int)config_integer(config, CONFIG_THREADS);
+    s->max_context = (uint32_t)config_integer(config, CONFIG_MAX_CONTEXT);
+    s->clip = (float)config_number(config, CONFIG_CLIP_VALUE);
+    s->startup_ms = config_integer(config, CONFIG_STARTUP_TIMEOUT) * 1000;
+    s->drain_ms = config_integer(config, CONFIG_DRAIN_TIMEOUT) * 1000;
+    s->max_run_ms = config_integer(config, CONFIG_INFERENCE_TIMEOUT) * 1000;
+    s->lease_ms = config_integer(config, CONFIG_LEASE_MS);
+    s->renew_ms = s->lease_ms * QUEUE_RENEW_MS / QUEUE_LEASE_MS;
+    s->step_delay_ms = config_integer(config, CONFIG_STEP_DELAY_MS);
+    s->once = config_bool(config, CONFIG_ONCE);
+
+    if (strcmp(device, "cpu") != 0)
+        return error_set(
+            err, ERR_INVALID, "KRONOS_DEVICE is \"%.40s\": cpu is all there is", device);
+    if (s->model_dir == NULL)
+        return error_set(err, ERR_INVALID,
+            "no model: give --model DIR (KRONOS_MODEL_PATH), a folder with config.json and "
+            "model.safetensors");
+    if (queue_init(&s->queue, s->name, err) == -1 ||
+        find_tokenizer(s, config_text(config, CONFIG_TOKENIZER_PATH), err) == -1 ||
+        read_queues(s, config_text(config, CONFIG_QUEUES), err) == -1)
+        return -1;
+    s->queue.tuning.lease_ms = s->lease_ms; /* also spared by sweeps after a restart of Redis */
+    /* One slot kept for urgent work, if there is other work that could take it. */
+    if (s->slots >= 2 && s->takes[TASK_URGENT] && (s->takes[TASK_NORMAL] || s->takes[TASK_LOW]))
+        s->reserve = 1;
+
+    id_new(s->worker);
+    snprintf(s->short_name, sizeof(s->short_name), "w-%.8s", s->worker);
+    if (gethostname(s->host, sizeof(s->host) - 1) == -1)
+        strcpy(s->host, "unknown");
+    return redis_settings_parse(&s->redis, config_text(config, CONFIG_REDIS_URL),
+        config_text(config, CONFIG_REDIS_PASSWORD_FILE), err);
+}
+
+void
+worker_settings_clear(struct worker_settings *s)
+{
+    redis_settings_clear(&s->redis);
+}
