@@ -210,8 +210,9 @@ $(B)/libcli.a: $(CLI_LIB_OBJ)
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 
-# What tests share: a private Redis, a queue in it.
-$(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c tests/support/queue_fixture.c)
+# What tests share: a private Redis, a queue in it; stored values and how to damage them.
+$(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c tests/support/queue_fixture.c \
+	tests/support/stored_values.c tests/support/stored_damage.c)
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 
