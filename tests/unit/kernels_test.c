@@ -1,0 +1,478 @@
+/*
+ * kernels_test.c - Every kernel of every set this machine has, against a plain loop.
+ *
+ * Over odd sizes, tails and unaligned offsets; inputs end where their memory ends, so that
+ * the sanitizers see a read beyond. And the promise of kernels.h: a row alone is the row in
+ * any batch, to the last bit.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/kronos/kernels.h"
+#include "worker/kronos/philox.h"
+
+static const char *const sets[] = {"portable", "avx2", "avx512"};
+
+/* ${n} floats in about -1..1, the same for one ${stream}; ends where its memory ends. */
+static float *
+numbers(size_t n, uint32_t stream)
+{
+    float *a = malloc((n > 0 ? n : 1) * sizeof(float));
+
+    assert_non_null(a);
+    for (size_t i = 0; i < n; i++) {
+        struct philox_block counter = {{(uint32_t)i, stream, 0, 0}};
+
+        a[i] = (float)(philox_unit(philox(counter, 99)) * 2.0 - 1.0);
+    }
+    return a;
+}
+
+static void
+assert_near(float found, double expected, double tolerance)
+{
+    if (!(fabs((double)found - expected) <= tolerance))
+        fail_msg("%s: %.9g, the plain loop says %.9g", kernels_name(), (double)found, expected);
+}
+
+/* Runs ${check} with every set of kernels; the best one is chosen again afterwards. */
+static void
+with_every_set(void (*check)(void))
+{
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+        if (kernels_choose(sets[i]) == -1) {
+            print_message("this machine has no %s\n", sets[i]);
+            continue;
+        }
+        check();
+    }
+    assert_int_equal(kernels_choose(NULL), 0);
+}
+
+static void
+an_unknown_set_is_refused_and_changes_nothing(void **state)
+{
+    const char *before = kernels_name();
+
+    (void)state;
+    assert_int_equal(kernels_choose("avx1024"), -1);
+    assert_string_equal(kernels_name(), before);
+    assert_int_equal(kernels_choose("portable"), 0);
+    assert_string_equal(kernels_name(), "portable");
+    assert_int_equal(kernels_choose(NULL), 0);
+    if (kernels_cpu_has_avx512())
+        assert_string_equal(kernels_name(), "avx512");
+}
+
+/* ---- y = x W^T + b ---- */
+
+typedef void linear_fn(
+    float *, size_t, const float *, size_t, size_t, const struct kernels_linear *);
+
+static void
+check_linear_case(linear_fn *linear, size_t rows, size_t n_out, size_t n_in, size_t pad,
+    bool has_bias, bool is_added)
+{
+    size_t x_stride = n_in + pad, y_stride = n_out + pad;
+    float *x = numbers((rows - 1) * x_stride + n_in + 1, 1), *w = numbers(n_out * n_in, 2);
+    float *bias = numbers(n_out, 3), *y = numbers((rows - 1) * y_stride + n_out, 4);
+    float *before = numbers((rows - 1) * y_stride + n_out, 4);
+    struct kernels_linear l = {w, has_bias ? bias : NULL, n_out, n_in, is_added};
+
+    linear(y, y_stride, x + 1, x_stride, rows, &l); /* one float off any alignment */
+    for (size_t m = 0; m < rows; m++) {
+        for (size_t n = 0; n < n_out; n++) {
+            double sum = has_bias ? (double)bias[n] : 0.0;
+
+            if (is_added)
+                sum += (double)before[m * y_stride + n];
+            for (size_t k = 0; k < n_in; k++)
+                sum += (double)x[1 + m * x_stride + k] * (double)w[n * n_in + k];
+            assert_near(y[m * y_stride + n], sum, 1e-6 * (4.0 + sqrt((double)n_in)));
+        }
+        for (size_t n = n_out; n < y_stride && m + 1 < rows; n++)
+            assert_true(y[m * y_stride + n] == before[m * y_stride + n]);
+    }
+    free(x);
+    free(w);
+    free(bias);
+    free(y);
+    free(before);
+}
+
+static const size_t odd_inputs[] = {1, 2, 3, 6, 7, 8, 15, 16, 17, 20, 31, 33, 52, 104, 512};
+
+static void
+check_linear(void)
+{
+    static const size_t outputs[] = {1, 2, 3, 4, 5, 6, 7, 31, 64};
+
+    for (size_t rows = 1; rows <= 14; rows++)
+        for (size_t i = 0; i < sizeof(odd_inputs) / sizeof(odd_inputs[0]); i++)
+            for (size_t j = 0; j < sizeof(outputs) / sizeof(outputs[0]); j++)
+                check_linear_case(kernels_linear_rows, rows, outputs[j], odd_inputs[i], rows % 3,
+                    i % 2 == 0, (i + rows) % 2 == 0);
+    check_linear_case(kernels_linear_rows, 97, 5, 33, 0, true, false);
+    check_linear_case(kernels_linear_rows, 200, 9, 20, 3, true, true);
+}
+
+static void
+the_row_product_equals_a_plain_loop_at_every_shape(void **state)
+{
+    (void)state;
+    with_every_set(check_linear);
+}
+
+static void
+the_whole_product_equals_a_plain_loop(void **state)
+{
+    static const size_t rows[] = {1, 2, 33, 100};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        for (int flags = 0; flags < 4; flags++)
+            check_linear_case(
+                kernels_linear_whole, rows[i], 31, 52, (size_t)flags, flags & 1, flags & 2);
+}
+
+static void
+check_company(void)
+{
+    enum { ROWS = 120, N_OUT = 23, N_IN = 83 };
+    float *x = numbers(ROWS * N_IN, 5), *w = numbers(N_OUT * N_IN, 6), *bias = numbers(N_OUT, 7);
+    float *alone = calloc(ROWS * N_OUT, sizeof(float)), *y = calloc(ROWS * N_OUT, sizeof(float));
+    struct kernels_linear l = {w, bias, N_OUT, N_IN, false};
+
+    assert_non_null(alone);
+    assert_non_null(y);
+    for (size_t m = 0; m < ROWS; m++)
+        kernels_linear_rows(alone + m * N_OUT, N_OUT, x + m * N_IN, N_IN, 1, &l);
+    for (size_t first = 0; first < 3; first++)
+        for (size_t n = 1; first + n <= ROWS; n++) {
+            memset(y, 0, ROWS * N_OUT * sizeof(float));
+            kernels_linear_rows(y, N_OUT, x + first * N_IN, N_IN, n, &l);
+            assert_memory_equal(y, alone + first * N_OUT, n * N_OUT * sizeof(float));
+        }
+    free(x);
+    free(w);
+    free(bias);
+    free(alone);
+    free(y);
+}
+
+static void
+a_row_alone_is_the_row_in_any_batch_to_the_last_bit(void **state)
+{
+    (void)state;
+    with_every_set(check_company);
+}
+
+/* ---- rows ---- */
+
+static void
+check_rms(void)
+{
+    for (size_t i = 0; i < sizeof(odd_inputs) / sizeof(odd_inputs[0]); i++) {
+        size_t d = odd_inputs[i], rows = 3;
+        float *x = numbers(rows * d, 8), *w = numbers(d, 9), *y = numbers(rows * d, 10);
+
+        kernels_rms(y, x, w, rows, d);
+        for (size_t m = 0; m < rows; m++) {
+            double squares = 0.0;
+
+            for (size_t k = 0; k < d; k++)
+                squares += (double)x[m * d + k] * (double)x[m * d + k];
+            for (size_t k = 0; k < d; k++)
+                assert_near(y[m * d + k],
+                    (double)x[m * d + k] / sqrt(squares / (double)d + 1e-5) * (double)w[k], 4e-6);
+        }
+        kernels_rms(x, x, w, rows, d); /* in place */
+        assert_memory_equal(x, y, rows * d * sizeof(float));
+        free(x);
+        free(w);
+        free(y);
+    }
+}
+
+static void
+the_norm_equals_a_plain_loop_also_in_place(void **state)
+{
+    (void)state;
+    with_every_set(check_rms);
+}
+
+static int64_t
+ulps(float a, float b)
+{
+    int32_t x, y;
+
+    memcpy(&x, &a, sizeof(x));
+    memcpy(&y, &b, sizeof(y));
+    return llabs((int64_t)x - (int64_t)y);
+}
+
+static void
+check_exp(void)
+{
+    enum { N = 1 << 16 };
+    float *x = malloc(N * sizeof(float)), *y = malloc(N * sizeof(float)), lone;
+
+    assert_non_null(x);
+    assert_non_null(y);
+    for (size_t i = 0; i < N; i++)
+        x[i] = (float)(-86.5 + (double)i * (88.0 + 86.5) / N);
+    kernels_exp(y, x, N);
+    for (size_t i = 0; i < N; i++)
+        if (ulps(y[i], (float)exp((double)x[i])) > 2)
+            fail_msg("%s: exp(%.9g) is %.9g", kernels_name(), (double)x[i], (double)y[i]);
+    /* The same in every lane and in a tail. */
+    for (size_t i = 0; i < 100; i++) {
+        kernels_exp(&lone, x + i * 601, 1);
+        assert_memory_equal(&lone, y + i * 601, sizeof(lone));
+    }
+    free(x);
+    free(y);
+}
+
+static void
+exp_is_within_two_units_in_the_last_place(void **state)
+{
+    (void)state;
+    with_every_set(check_exp);
+}
+
+static void
+check_exp_ends(void)
+{
+    const float x[] = {0.0f, -0.0f, -86.7f, -1e30f, -INFINITY, 88.0f, 89.0f, INFINITY, NAN};
+    float y[9];
+
+    kernels_exp(y, x, 9);
+    assert_true(y[0] == 1.0f && y[1] == 1.0f);
+    assert_true(y[2] == 0.0f && y[3] == 0.0f && y[4] == 0.0f);
+    assert_true(isfinite(y[5]) && y[6] == y[5] && y[7] == y[5]);
+    assert_true(isnan(y[8]));
+}
+
+static void
+exp_is_zero_far_below_finite_far_above_and_passes_nan(void **state)
+{
+    (void)state;
+    with_every_set(check_exp_ends);
+}
+
+static void
+check_silu(void)
+{
+    for (size_t n = 1; n <= 70; n++) {
+        float *a = numbers(n, 11), *b = numbers(n, 12), *y = numbers(n, 11);
+
+        for (size_t i = 0; i < n; i++)
+            y[i] = a[i] *= 20.0f;
+        y[n / 2] = a[n / 2] = -200.0f; /* exp(200) is beyond float32 */
+        kernels_silu_mul(y, b, n);
+        for (size_t i = 0; i < n; i++)
+            assert_near(y[i], (double)a[i] / (1.0 + exp(-(double)a[i])) * (double)b[i], 4e-6);
+        free(a);
+        free(b);
+        free(y);
+    }
+}
+
+static void
+the_gate_equals_a_plain_loop_also_far_out(void **state)
+{
+    (void)state;
+    with_every_set(check_silu);
+}
+
+static void
+heads_are_rotated_by_halves(void **state)
+{
+    static const size_t widths[] = {2, 4, 6, 20, 52, 64};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+        size_t e = widths[i], heads = 3;
+        float *x = numbers(heads * e, 13), *y = numbers(heads * e, 13);
+        float *c = numbers(e / 2, 14), *s = numbers(e / 2, 15);
+
+        kernels_rotate(y, c, s, heads, e, 0.25f);
+        for (size_t h = 0; h < heads; h++)
+            for (size_t k = 0; k < e / 2; k++) {
+                double x1 = (double)x[h * e + k], x2 = (double)x[h * e + e / 2 + k];
+
+                assert_near(y[h * e + k], (x1 * (double)c[k] - x2 * (double)s[k]) / 4, 1e-6);
+                assert_near(
+                    y[h * e + e / 2 + k], (x2 * (double)c[k] + x1 * (double)s[k]) / 4, 1e-6);
+            }
+        free(x);
+        free(y);
+        free(c);
+        free(s);
+    }
+}
+
+/* ---- attention ---- */
+
+static void
+keys_are_stored_as_columns(void **state)
+{
+    enum { D = 7, STRIDE = 80 };
+
+    (void)state;
+    for (size_t rows = 1; rows <= 40; rows += 3) {
+        float *x = numbers(rows * (D + 2), 16), *k = calloc(D * STRIDE, sizeof(float));
+
+        assert_non_null(k);
+        kernels_store_keys(k, STRIDE, 5, x, D + 2, rows, D);
+        for (size_t c = 0; c < D; c++)
+            for (size_t p = 0; p < STRIDE; p++)
+                assert_true(k[c * STRIDE + p] ==
+                            (p >= 5 && p < 5 + rows ? x[(p - 5) * (D + 2) + c] : 0.0f));
+        free(x);
+        free(k);
+    }
+}
+
+static const size_t positions[] = {0, 1, 2, 15, 16, 17, 48, 63, 65, 127, 128, 129, 200, 333};
+static const size_t head_widths[] = {1, 2, 6, 16, 20, 48, 52, 63, 64, 65, 104, 128};
+
+static void
+check_scores(void)
+{
+    for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++)
+        for (size_t j = 0; j < sizeof(head_widths) / sizeof(head_widths[0]); j++)
+            for (size_t rows = 1; rows <= 15; rows += 2) {
+                size_t n = positions[i], e = head_widths[j], stride = n + KERNELS_OVERRUN;
+                float *q = numbers((rows - 1) * (e + 3) + e, 17), *k = numbers(e * stride + 1, 18);
+                float *s = numbers(rows * stride, 19), *one = numbers(stride, 20);
+
+                kernels_scores(s, stride, q, e + 3, k + 1, stride, rows, n, e);
+                for (size_t m = 0; m < rows; m++) {
+                    for (size_t p = 0; p < n; p++) {
+                        double sum = 0.0;
+
+                        for (size_t c = 0; c < e; c++)
+                            sum += (double)q[m * (e + 3) + c] * (double)k[1 + c * stride + p];
+                        assert_near(s[m * stride + p], sum, 1e-6 * (2.0 + sqrt((double)e)));
+                    }
+                    kernels_scores(one, stride, q + m * (e + 3), e + 3, k + 1, stride, 1, n, e);
+                    assert_memory_equal(one, s + m * stride, n * sizeof(float));
+                }
+                free(q);
+                free(k);
+                free(s);
+                free(one);
+            }
+}
+
+static void
+scores_equal_a_plain_loop_and_do_not_depend_on_other_queries(void **state)
+{
+    (void)state;
+    with_every_set(check_scores);
+}
+
+static void
+check_softmax(void)
+{
+    for (size_t n = 1; n <= 100; n++) {
+        float *s = numbers(n, 21), *y = numbers(n, 21), sum, top = -INFINITY;
+        double expected = 0.0;
+
+        for (size_t p = 0; p < n; p++) {
+            y[p] = s[p] *= 30.0f;
+            top = fmaxf(top, s[p]);
+        }
+        sum = kernels_softmax(y, n);
+        for (size_t p = 0; p < n; p++) {
+            assert_near(y[p], exp((double)(s[p] - top)), 3e-7);
+            expected += exp((double)(s[p] - top));
+        }
+        assert_near(sum, expected, expected * 1e-6);
+        free(s);
+        free(y);
+    }
+}
+
+static void
+softmax_equals_a_plain_loop(void **state)
+{
+    (void)state;
+    with_every_set(check_softmax);
+}
+
+static void
+check_mix(void)
+{
+    for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++)
+        for (size_t j = 0; j < sizeof(head_widths) / sizeof(head_widths[0]); j++)
+            for (size_t rows = 1; rows <= 15; rows += 2) {
+                size_t n = positions[i], e = head_widths[j], y_stride = e + 5;
+                float *s = numbers(rows * (n + 1), 22), *v = numbers(n * e, 23);
+                float *y = numbers((rows - 1) * y_stride + e, 24);
+                float *before = numbers((rows - 1) * y_stride + e, 24), *one = numbers(e, 25);
+
+                kernels_mix(y, y_stride, s + 1, n + 1, v, rows, n, e);
+                for (size_t m = 0; m < rows; m++) {
+                    for (size_t c = 0; c < e; c++) {
+                        double sum = (double)before[m * y_stride + c];
+
+                        for (size_t p = 0; p < n; p++)
+                            sum += (double)s[1 + m * (n + 1) + p] * (double)v[p * e + c];
+                        assert_near(y[m * y_stride + c], sum, 2e-6 * (2.0 + sqrt((double)n)));
+                    }
+                    for (size_t c = e; c < y_stride && m + 1 < rows; c++)
+                        assert_true(y[m * y_stride + c] == before[m * y_stride + c]);
+                    /* Alone, and in two parts: the history shared, then what is one's own. */
+                    memcpy(one, before + m * y_stride, e * sizeof(float));
+                    kernels_mix(one, e, s + 1 + m * (n + 1), n + 1, v, 1, n / 3, e);
+                    kernels_mix(
+                        one, e, s + 1 + m * (n + 1) + n / 3, n + 1, v + n / 3 * e, 1, n - n / 3, e);
+                    assert_memory_equal(one, y + m * y_stride, e * sizeof(float));
+                }
+                free(s);
+                free(v);
+                free(y);
+                free(before);
+                free(one);
+            }
+}
+
+static void
+mixing_equals_a_plain_loop_also_in_parts_and_alone(void **state)
+{
+    (void)state;
+    with_every_set(check_mix);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_unknown_set_is_refused_and_changes_nothing),
+        cmocka_unit_test(the_row_product_equals_a_plain_loop_at_every_shape),
+        cmocka_unit_test(the_whole_product_equals_a_plain_loop),
+        cmocka_unit_test(a_row_alone_is_the_row_in_any_batch_to_the_last_bit),
+        cmocka_unit_test(the_norm_equals_a_plain_loop_also_in_place),
+        cmocka_unit_test(exp_is_within_two_units_in_the_last_place),
+        cmocka_unit_test(exp_is_zero_far_below_finite_far_above_and_passes_nan),
+        cmocka_unit_test(the_gate_equals_a_plain_loop_also_far_out),
+        cmocka_unit_test(heads_are_rotated_by_halves),
+        cmocka_unit_test(keys_are_stored_as_columns),
+        cmocka_unit_test(scores_equal_a_plain_loop_and_do_not_depend_on_other_queries),
+        cmocka_unit_test(softmax_equals_a_plain_loop),
+        cmocka_unit_test(mixing_equals_a_plain_loop_also_in_parts_and_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
