@@ -230,7 +230,9 @@ $(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(LIBKRONOS) $(B)/common/erro
 
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/unit/%) ## build the unit tests
 model-tests: $(MODEL_TESTS:%=$(B)/tests/model/%) ## build the model tests
-TEST_TOOLS :=
+TEST_TOOLS := tests/support/submit_task
+$(B)/tests/support/submit_task: $(B)/tests/support/submit_task.o $(LIBCOMMON)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
 test-tools: $(TEST_TOOLS:%=$(B)/%) ## programs the process tests use
 bench: ## build the benchmarks
 	$(MAKE) MODE=release build/release/tests/bench/engine

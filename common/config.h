@@ -26,7 +26,7 @@
 
 enum config_daemon { CONFIG_API = 1, CONFIG_WORKER = 2, CONFIG_WEBHOOK = 4 };
 
-/* config_options.h: X(id, "KRONOS_...", "flag", type, default, minimum, maximum, daemons, "help") */
+/* X(id, "KRONOS_...", "flag", type, default, minimum, maximum, daemons, "help") */
 enum config_id {
 #define X(id, ...) CONFIG_##id,
 #include "common/config_options.h"
@@ -49,7 +49,7 @@ int config_load(struct config **config, enum config_daemon daemon, int argc, cha
     char *const environment[], enum config_action *action, struct error *err);
 void config_free(struct config *config);
 
-/* Values; the id must be of that type. A text setting with no value is NULL, a level has a text too. */
+/* Values; the id must be of that type. A text with no value is NULL; a level has a text too. */
 const char *config_text(const struct config *config, enum config_id id);
 int64_t config_integer(const struct config *config, enum config_id id);
 double config_number(const struct config *config, enum config_id id);
@@ -60,7 +60,7 @@ enum log_level config_level(const struct config *config, enum config_id id);
 /** config_daemon_name(daemon): "kronosq-api". */
 const char *config_daemon_name(enum config_daemon daemon);
 
-/** config_retired(config, i): name of the i-th retired setting that was given, or NULL; warn once each. */
+/** config_retired(config, i): the i-th retired setting that was given, or NULL; warn once each. */
 const char *config_retired(const struct config *config, unsigned i);
 
 /** config_print(config, out): NAME=value  # flag|env|FILE:LINE|default, secrets as ***. */

@@ -55,7 +55,10 @@ extern const struct config_option config_options[CONFIG_COUNT];
 /* Names that the service before this one knew. Accepted, warned about, without effect. */
 extern const char *const config_retired_names[CONFIG_RETIRED_COUNT];
 
-/** config_parse(id, text, value, err): ${text} as that setting's type and limits into ${value}'s numbers. */
+/**
+ * config_parse(id, text, value, err): check ${text} against the setting's type and limits and
+ * fill ${value}'s numbers. The error text lacks name and origin: the caller knows them.
+ */
 int config_parse(
     enum config_id id, const char *text, struct config_value *value, struct error *err);
 
@@ -71,7 +74,7 @@ void config_shown(enum config_id id, const char *text, char *shown, size_t size)
 /** config_display_name(id): KRONOS_..., or --flag where there is no such name. */
 const char *config_display_name(enum config_id id, char *buf, size_t size);
 
-/** config_distance(a, b): insertions, deletions and substitutions between two names (up to 63 bytes). */
+/** config_distance(a, b): insertions, deletions and substitutions from ${a} to ${b}. */
 size_t config_distance(const char *a, const char *b);
 
 #endif /* COMMON_CONFIG_INTERNAL_H */

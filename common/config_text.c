@@ -122,7 +122,7 @@ config_shown(enum config_id id, const char *text, char *shown, size_t size)
         snprintf(shown, size, "%s", text[0] != '\0' ? "***" : "");
         return;
     }
-    /* Anything may stand where a URL was meant: hide from the first colon of a login to its last @. */
+    /* Anything may stand where a URL was meant: hide from a login's first colon to the last @. */
     if (id == CONFIG_REDIS_URL) {
         login = strstr(text, "://");
         login = login != NULL ? login + 3 : text;

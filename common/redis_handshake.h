@@ -42,7 +42,7 @@ int redis_handshake_check(enum redis_handshake_step step, const redisReply *repl
 /** redis_handshake_run_id(reply, id, err): 40 hex digits of an INFO answer into ${id} [41]. */
 int redis_handshake_run_id(const redisReply *reply, char *id, struct error *err);
 
-/** redis_info_field(reply, name, value, size): a line of an INFO answer; 0, or -1 if it is not there. */
+/** redis_info_field(reply, name, value, size): a line of an INFO answer; -1 if it is not there. */
 int redis_info_field(const redisReply *reply, const char *name, char *value, size_t size);
 
 #endif /* COMMON_REDIS_HANDSHAKE_H */

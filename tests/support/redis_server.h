@@ -38,7 +38,7 @@ const char *redis_server_socket(const struct redis_server *s);    /* the socket'
 const char *redis_server_directory(const struct redis_server *s); /* scratch space for the test */
 pid_t redis_server_pid(const struct redis_server *s);             /* 0 while it is not running */
 
-/** redis_server_connect(s): a plain connection for redisFree(), time-out 5 s; NULL if there is none. */
+/** redis_server_connect(s): a plain connection for redisFree(), time-out 5 s, or NULL. */
 redisContext *redis_server_connect(const struct redis_server *s);
 
 #endif /* TESTS_SUPPORT_REDIS_SERVER_H */
