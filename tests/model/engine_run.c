@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "tests/model/golden.h"
+#include "worker/kronos/kernels.h"
 
 #define CLIP 5.0f
 
@@ -26,6 +27,19 @@ copy_of(const void *from, size_t n, size_t size)
     if (from != NULL)
         memcpy(copy, from, n * size);
     return copy;
+}
+
+const char *
+engine_kernels(size_t i)
+{
+    static const char *const names[] = {"avx512", "avx2", "portable"};
+
+    for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+        if (kernels_choose(names[k]) == 0 && i-- == 0)
+            return names[k];
+    }
+    assert_int_equal(kernels_choose(NULL), 0);
+    return NULL;
 }
 
 struct forecast_pool *

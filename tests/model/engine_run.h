@@ -12,6 +12,12 @@
 #include "worker/kronos/forecast.h"
 #include "worker/kronos/model.h"
 
+/**
+ * engine_kernels(i): choose the ${i}th instruction set this machine has, 0 the best; its
+ * name, or NULL when there are no more, and then the best one is chosen again.
+ */
+const char *engine_kernels(size_t i);
+
 /* The input of one task. */
 struct engine_series {
     const float *history;   /* [n_past, 6] */
