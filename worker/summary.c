@@ -118,7 +118,8 @@ warn_few_paths(struct result *result, const struct task_params *p)
     }
 }
 
-/* ${asked} is what the client wanted; the result holds what was applied. */
+/* ${asked} is what the task wants; the result holds what was applied. Which options the client
+ * wrote and which are defaults the worker cannot know: option_ignored is the API's to say. */
 static void
 warn_options(struct result *result, const struct task_params *asked, const struct summary_run *run)
 {
@@ -131,9 +132,6 @@ warn_options(struct result *result, const struct task_params *asked, const struc
     if (is_greedy && asked->sample_count > 1)
         result_warn(result, "paths_identical", "", "%s makes all %u paths the same",
             asked->temperature == 0 ? "temperature 0" : "top_k 1", (unsigned)asked->sample_count);
-    if (asked->top_k > 0 && asked->top_p < 1)
-        result_warn(result, "option_ignored", "", "top_p %g is not applied beside top_k %u",
-            (double)asked->top_p, (unsigned)asked->top_k);
     if (asked->top_k > run->vocabulary)
         result_warn(result, "option_clamped", "", "top_k %u is above the vocabulary of %u",
             (unsigned)asked->top_k, (unsigned)run->vocabulary);
