@@ -35,7 +35,7 @@ whole_characters(const char *text, size_t len)
 }
 
 /* Format into ${text} [size]; returns the length, cut at a character's end. */
-static size_t
+__attribute__((format(printf, 3, 0))) static size_t
 format_text(char *text, size_t size, const char *format, va_list args)
 {
     int n = vsnprintf(text, size, format, args);

@@ -463,6 +463,11 @@ a_subscriber_notices_a_frozen_redis_though_it_waits_for_nothing(void **state)
     assert_true(reaches(rig, &rig->n_down, 1));
     assert_int_equal(redis_server_thaw(rig->server), 0);
     assert_true(reaches(rig, &rig->n_up, 2));
+    /* And again: what the first connection still waited for is no burden of the second. */
+    assert_int_equal(redis_server_freeze(rig->server), 0);
+    assert_true(reaches(rig, &rig->n_down, 2));
+    assert_int_equal(redis_server_thaw(rig->server), 0);
+    assert_true(reaches(rig, &rig->n_up, 3));
     publish(rig, "c", "back");
     assert_true(reaches(rig, &inbox.n_messages, 1));
 }
