@@ -52,6 +52,7 @@ example_task(void)
         .paths = true,
         .repair = true,
         .columns = true,
+        .stream = true,
     };
     return task;
 }
