@@ -90,8 +90,13 @@ WORKER_SRC := \
 
 API_SRC := \
 	api/main.c \
+	api/listen.c \
+	api/announce.c \
 	api/server.c \
+	api/route.c \
 	api/guard.c \
+	api/head.c \
+	api/drain.c \
 	api/reply.c \
 	api/problem.c \
 	api/json_strict.c \
@@ -111,11 +116,21 @@ API_SRC := \
 	api/request_fault.c \
 	api/webhook_url.c \
 	api/webhook_address.c \
+	api/media.c \
+	api/prefer.c \
+	api/query.c \
+	api/idempotency.c \
 	api/submit.c \
 	api/get_task.c \
-	api/wait.c \
+	api/task_reply.c \
 	api/task_document.c \
+	api/result_document.c \
+	api/wait.c \
+	api/departure.c \
+	api/lookup.c \
 	api/models.c \
+	api/store.c \
+	api/sweep.c \
 	api/health.c
 
 CLI_SRC := \
@@ -212,7 +227,7 @@ $(B)/libcli.a: $(CLI_LIB_OBJ)
 
 # What tests share: a private Redis, a queue in it; stored values and how to damage them.
 $(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c tests/support/queue_fixture.c \
-	tests/support/stored_values.c tests/support/stored_damage.c)
+	tests/support/stored_values.c tests/support/stored_damage.c tests/support/queue_oracle.c)
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 
