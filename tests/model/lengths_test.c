@@ -20,11 +20,12 @@
 #include "tests/model/engine_run.h"
 #include "tests/model/golden.h"
 
-#define CONTEXT    24 /* C: small, for the twin computes every window of every step */
-#define HORIZON    6
-#define TAILS      11 /* C for the other instruction sets: no multiple of their widths */
-#define LENGTH_MAX 128
-#define BATCH_MAX  16
+#define CONTEXT      24 /* C: small, for the twin computes every window of every step */
+#define HORIZON      6
+#define LONG_CONTEXT 48
+#define TAILS        11 /* C for the other instruction sets: no multiple of their widths */
+#define LENGTH_MAX   128
+#define BATCH_MAX    16
 
 static const char *const models[] = {"tiny-seed7", "tail-seed7"};
 static const enum forecast_window windows[] = {FORECAST_EXACT, FORECAST_FIT, FORECAST_BLOCK};
@@ -124,6 +125,29 @@ the_engine_is_the_twin_at_every_length_of_odd_widths(void **state)
 {
     (void)state;
     check_every_length("tail-seed7", golden_is_full() ? 48 : CONTEXT);
+}
+
+/* Long prefills go through BLAS (from 32 rows on), short ones and steps through own kernels. */
+static void
+a_prefill_through_blas_is_the_twin_too(void **state)
+{
+    static const size_t lengths[] = {31, 32, 33, 43, 44, 48, 51};
+
+    (void)state;
+    for (size_t m = 0; m < 2; m++) {
+        struct walk walk;
+        struct model *model = golden_model(models[m]);
+        struct forecast_pool *pool = engine_pool(model, 1, LONG_CONTEXT);
+
+        for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+            struct engine_series series = series_of(make_walk(&walk, i), lengths[i], HORIZON);
+
+            for (size_t w = 0; w < 3; w++)
+                check_twin(model, pool, models[m], LONG_CONTEXT, &series, windows[w]);
+        }
+        forecast_pool_free(pool);
+        model_close(model);
+    }
 }
 
 static void
@@ -263,13 +287,13 @@ static void
 the_number_of_slots_leaves_no_trace_in_the_values(void **state)
 {
     static const uint32_t slots[] = {1, 2, 5};
-    static const size_t lengths[] = {1, 7, CONTEXT - 4, CONTEXT, CONTEXT + 3};
+    static const size_t lengths[] = {1, 33, LONG_CONTEXT - 4, LONG_CONTEXT, LONG_CONTEXT + 3};
 
     (void)state;
     for (size_t m = 0; m < 2; m++) {
         struct walk walk;
         struct model *model = golden_model(models[m]);
-        struct forecast_pool *three = engine_pool(model, 3, CONTEXT);
+        struct forecast_pool *three = engine_pool(model, 3, LONG_CONTEXT);
 
         for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]) * 3; i++) {
             struct engine_series series = series_of(make_walk(&walk, i), lengths[i / 3], 9);
@@ -279,7 +303,7 @@ the_number_of_slots_leaves_no_trace_in_the_values(void **state)
             options.window = windows[i % 3];
             wanted = engine_run(three, model, &series, &options);
             for (size_t k = 0; k < sizeof(slots) / sizeof(slots[0]); k++) {
-                struct forecast_pool *pool = engine_pool(model, slots[k], CONTEXT);
+                struct forecast_pool *pool = engine_pool(model, slots[k], LONG_CONTEXT);
 
                 r = engine_run(pool, model, &series, &options);
                 if (!engine_same_bytes(&wanted, &r))
@@ -332,16 +356,16 @@ struct member {
 };
 
 static void
-make_member(struct member *m, const struct model *model, uint64_t seed)
+make_member(struct member *m, const struct model *model, size_t max_context, uint64_t seed)
 {
     uint64_t random = seed * 0x9e3779b97f4a7c15u + 1;
-    struct forecast_pool *pool = engine_pool(model, 4, CONTEXT);
+    struct forecast_pool *pool = engine_pool(model, 4, max_context);
 
     for (int i = 0; i < 8; i++)
         next_random(&random);
     make_walk(&m->walk, seed);
     m->series = series_of(
-        &m->walk, 1 + next_random(&random) % (CONTEXT + 8), 1 + next_random(&random) % 16);
+        &m->walk, 1 + next_random(&random) % (max_context + 8), 1 + next_random(&random) % 16);
     m->options = engine_sampled(1 + (uint32_t)(next_random(&random) % 4), seed);
     m->options.window = windows[next_random(&random) % 3];
     m->options.top_k = next_random(&random) % 3 == 0 ? 5 : 0;
@@ -393,10 +417,11 @@ step_members(struct forecast_pool *pool, const struct model *model, struct membe
 }
 
 static void
-check_batches(const char *name, size_t n_members, uint32_t n_slots, size_t n_batches)
+check_batches(
+    const char *name, size_t max_context, size_t n_members, uint32_t n_slots, size_t n_batches)
 {
     struct model *model = golden_model(name);
-    struct forecast_pool *pool = engine_pool(model, n_slots, CONTEXT);
+    struct forecast_pool *pool = engine_pool(model, n_slots, max_context);
     struct member *members = calloc(n_members, sizeof(*members));
 
     assert_non_null(members);
@@ -406,7 +431,7 @@ check_batches(const char *name, size_t n_members, uint32_t n_slots, size_t n_bat
 
         memset(members, 0, n_members * sizeof(*members));
         for (size_t i = 0; i < n_members; i++)
-            make_member(&members[i], model, 100 * (k + 1) + i);
+            make_member(&members[i], model, max_context, 100 * (k + 1) + i);
         while (step_members(pool, model, members, n_members, now) < n_members)
             assert_true(++now < 1000);
         assert_int_equal(forecast_pool_free_slots(pool), n_slots);
@@ -422,8 +447,8 @@ static void
 two_tasks_that_step_together_return_what_each_returns_alone(void **state)
 {
     (void)state;
-    check_batches("tiny-seed7", 2, 8, 6);
-    check_batches("tail-seed7", 2, 8, 6);
+    check_batches("tiny-seed7", CONTEXT, 2, 8, 6);
+    check_batches("tail-seed7", LONG_CONTEXT, 2, 8, 6);
 }
 
 /* More tasks than slots, begun at any time, some in rounds, some sliding. */
@@ -432,8 +457,8 @@ a_task_in_any_company_returns_what_it_returns_alone(void **state)
 {
     (void)state;
     for (size_t i = 0; engine_kernels(i) != NULL; i++) {
-        check_batches("tiny-seed7", 12, 11, 3);
-        check_batches("tail-seed7", 12, 3, 3);
+        check_batches("tiny-seed7", LONG_CONTEXT, 12, 11, 3);
+        check_batches("tail-seed7", CONTEXT, 12, 3, 3);
     }
 }
 
@@ -443,6 +468,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_engine_is_the_twin_at_every_length_of_tiny),
         cmocka_unit_test(the_engine_is_the_twin_at_every_length_of_odd_widths),
+        cmocka_unit_test(a_prefill_through_blas_is_the_twin_too),
         cmocka_unit_test(every_instruction_set_is_the_twin),
         cmocka_unit_test(without_overflow_all_windows_return_the_same_bytes),
         cmocka_unit_test(a_horizon_as_long_as_the_context_is_the_twin_too),

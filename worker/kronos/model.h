@@ -73,9 +73,9 @@ struct model {
     struct model_config config;
     struct tokenizer_weights tokenizer;
     struct transformer_weights transformer;
-    size_t weight_bytes; /* of both, as float32 */
+    size_t weight_bytes;                           /* of both, as float32 */
     uint64_t n_parameters, n_tokenizer_parameters; /* of the tensors the forward pass reads */
-    struct model_storage *storage; /* mappings and widened copies; model.c's */
+    struct model_storage *storage;                 /* mappings and widened copies; model.c's */
 };
 
 /**

@@ -19,8 +19,8 @@
 #include "worker/kronos/regular_file.h"
 
 /*
- * A header of the largest model the limits of model.h allow has about 130 KiB. cJSON
- * turns two bytes into a node of 64, so this bound is also one of 35 MB of memory.
+ * A header of the largest model the limits of model.h allow has about 110 KiB. cJSON
+ * turns two bytes into a node of 64, so this bound is also one of 40 MB of memory.
  */
 #define HEADER_BYTES_MAX ((uint64_t)1024 * 1024)
 #define LENGTH_BYTES     8
