@@ -102,6 +102,15 @@ retry_at_ms(struct redis_backoff *backoff, const char *what, const struct error 
     return clock_monotonic_ms() + delay_ms;
 }
 
+/* A connection is well again when it has done real work, not when it opens. */
+static void
+trust(struct redis_backoff *backoff, const char *what)
+{
+    if (backoff->attempts > 0)
+        log_info(LOGGER, "redis is back", LOG_TEXT("operation", what));
+    redis_backoff_reset(backoff);
+}
+
 static void
 lose_work(struct link *l, const char *what, const struct error *err)
 {
@@ -136,7 +145,7 @@ release_unknown(struct link *l, struct error *err)
             continue;
         if (queue_release(l->work, &s->queue, &token, &end, err) == -1)
             return -1;
-        log_warning(LOGGER, "released a lease whose claim was never answered",
+        log_warning(LOGGER, "released a lease this worker does not hold",
             LOG_TEXT("task_id", held[i].id), LOG_TEXT("status", queue_end_name(end)));
     }
     l->is_claim_unknown = false;
@@ -147,7 +156,6 @@ static void
 open_work(struct link *l)
 {
     struct error err;
-    bool was_lost = l->work_backoff.attempts > 0;
 
     if (clock_monotonic_ms() < l->work_retry_at_ms)
         return;
@@ -157,8 +165,6 @@ open_work(struct link *l)
         lose_work(l, "connect", &err);
         return;
     }
-    if (was_lost)
-        log_info(LOGGER, "redis is back");
 }
 
 static void
@@ -183,7 +189,7 @@ deliver(struct link *l)
     if (deliveries_send(&l->deliveries, l->settings, l->handoff, l->work, &err) == -1)
         lose_work(l, "deliver", &err);
     else if (had_some && l->work != NULL)
-        redis_backoff_reset(&l->work_backoff);
+        trust(&l->work_backoff, "work");
 }
 
 static void
@@ -245,7 +251,7 @@ claim(struct link *l, const struct hint *hint)
         .worker = s->worker,
         .lease_ms = s->lease_ms,
         .busy = (int)load.n_jobs,
-        .room = 0, /* this one and no more: see the top of the file */
+        .room = 1, /* this one and no more: see the top of the file */
         .room_other = 0,
     };
     struct queue_claims claims;
@@ -256,13 +262,18 @@ claim(struct link *l, const struct hint *hint)
         lose_work(l, "claim", &err);
         return;
     }
-    redis_backoff_reset(&l->work_backoff); /* only an answer to real work proves it well */
+    trust(&l->work_backoff, "work");
     l->wants_suspect = claims.wait_for_suspect;
     l->suspect_priority = claims.wait_for;
     for (size_t i = 0; i < claims.n; i++) {
-        if (take_lease(l, &claims.leases[i], &err) == -1) {
-            log_error(LOGGER, "a claimed task is given back",
-                LOG_TEXT("task_id", claims.leases[i].id), LOG_TEXT("error_message", err.text));
+        struct queue_lease *lease = &claims.leases[i];
+
+        /* After a stale hint the script looks for another, and does not know --queues. */
+        if (!s->takes[lease->priority]) {
+            l->is_claim_unknown = true;
+        } else if (take_lease(l, lease, &err) == -1) {
+            log_error(LOGGER, "a claimed task is given back", LOG_TEXT("task_id", lease->id),
+                LOG_TEXT("error_message", err.text));
             l->is_claim_unknown = true;
         }
     }
@@ -357,7 +368,7 @@ on_wait_readable(struct link *l)
     if (got == 0)
         return;
     l->silent_waits = 0;
-    redis_backoff_reset(&l->wait_backoff);
+    trust(&l->wait_backoff, "wait");
     if (hint.id != NULL && l->work != NULL) { /* else: lost hints are repaired by the sweep */
         if (takes_work(l))
             claim(l, &hint);

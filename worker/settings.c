@@ -74,6 +74,7 @@ int
 worker_settings_read(struct worker_settings *s, const struct config *config, struct error *err)
 {
     const char *device = config_text(config, CONFIG_DEVICE);
+    struct error why;
 
     *s = (struct worker_settings){0};
     s->name = config_text(config, CONFIG_MODEL_NAME);
@@ -100,8 +101,9 @@ worker_settings_read(struct worker_settings *s, const struct config *config, str
         return error_set(err, ERR_INVALID,
             "no model: give --model DIR (KRONOS_MODEL_PATH), a folder with config.json and "
             "model.safetensors");
-    if (queue_init(&s->queue, s->name, err) == -1 ||
-        find_tokenizer(s, config_text(config, CONFIG_TOKENIZER_PATH), err) == -1 ||
+    if (queue_init(&s->queue, s->name, &why) == -1)
+        return error_set(err, ERR_INVALID, "KRONOS_MODEL_NAME is \"%.80s\": %s", s->name, why.text);
+    if (find_tokenizer(s, config_text(config, CONFIG_TOKENIZER_PATH), err) == -1 ||
         read_queues(s, config_text(config, CONFIG_QUEUES), err) == -1)
         return -1;
     s->queue.tuning.lease_ms = s->lease_ms; /* also spared by sweeps after a restart of Redis */
