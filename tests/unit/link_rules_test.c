@@ -1,0 +1,135 @@
+/*
+ * link_rules_test.c - Which lists a worker waits on, and in which order.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "common/queue/queue.h"
+#include "worker/link.h"
+
+#define URGENT (1u << TASK_URGENT)
+#define COMMON (1u << TASK_NORMAL | 1u << TASK_LOW)
+#define ALL    (URGENT | COMMON)
+
+static const struct worker_settings eight = {.slots = 8, .reserve = 1, .takes = {true, true, true}};
+static const struct worker_settings one = {.slots = 1, .takes = {true, true, true}};
+
+static unsigned
+wanted(const struct worker_settings *s, struct handoff_load load)
+{
+    if (load.n_jobs == 0)
+        load.n_jobs = load.urgent_slots + load.other_slots;
+    return link_wanted(s, &load);
+}
+
+static void
+of_32_turns_28_look_at_urgent_first_3_at_normal_and_1_at_low(void **state)
+{
+    unsigned first[TASK_PRIORITY_COUNT] = {0};
+
+    (void)state;
+    for (unsigned turn = 0; turn < 32; turn++) {
+        enum task_priority order[TASK_PRIORITY_COUNT];
+        unsigned seen = 0;
+
+        link_order(turn, order);
+        first[order[0]]++;
+        for (int i = 0; i < TASK_PRIORITY_COUNT; i++)
+            seen |= 1u << order[i];
+        assert_int_equal(seen, ALL);
+    }
+    assert_int_equal(first[TASK_URGENT], 28);
+    assert_int_equal(first[TASK_NORMAL], 3);
+    assert_int_equal(first[TASK_LOW], 1);
+}
+
+static void
+an_empty_worker_waits_for_everything_it_takes(void **state)
+{
+    struct worker_settings pinned = eight;
+
+    (void)state;
+    assert_int_equal(wanted(&eight, (struct handoff_load){0}), ALL);
+    assert_int_equal(wanted(&one, (struct handoff_load){0}), ALL);
+    pinned.takes[TASK_URGENT] = false;
+    assert_int_equal(wanted(&pinned, (struct handoff_load){0}), COMMON);
+}
+
+static void
+the_last_slot_is_kept_for_urgent_work(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        wanted(&eight, (struct handoff_load){.other_slots = 6, .widest_other = 1}), ALL);
+    assert_int_equal(
+        wanted(&eight, (struct handoff_load){.other_slots = 7, .widest_other = 1}), URGENT);
+    assert_int_equal(
+        wanted(
+            &eight, (struct handoff_load){.other_slots = 7, .widest_other = 1, .urgent_slots = 1}),
+        0);
+    assert_int_equal(wanted(&eight, (struct handoff_load){.urgent_slots = 7}), ALL);
+    assert_int_equal(wanted(&eight, (struct handoff_load){.urgent_slots = 8}), 0);
+}
+
+static void
+one_slot_has_no_reserve_and_takes_one_task(void **state)
+{
+    (void)state;
+    assert_int_equal(wanted(&one, (struct handoff_load){.other_slots = 1, .widest_other = 1}), 0);
+    assert_int_equal(wanted(&one, (struct handoff_load){.urgent_slots = 1}), 0);
+}
+
+static void
+a_job_that_waits_for_slots_stops_its_class_but_not_the_reserve(void **state)
+{
+    (void)state;
+    /* 4 slots run, 5 more are waited for. */
+    assert_int_equal(
+        wanted(&eight, (struct handoff_load){.other_slots = 9, .widest_other = 5}), URGENT);
+    assert_int_equal(
+        wanted(
+            &eight, (struct handoff_load){.other_slots = 9, .widest_other = 5, .urgent_slots = 1}),
+        0);
+}
+
+static void
+a_job_wider_than_the_common_slots_is_not_starved_by_urgent_ones(void **state)
+{
+    (void)state;
+    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 9, .widest_other = 8}), 0);
+    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 8, .widest_other = 8}), 0);
+}
+
+static void
+a_suspect_runs_alone(void **state)
+{
+    (void)state;
+    assert_int_equal(wanted(&eight,
+                         (struct handoff_load){
+                             .other_slots = 1, .widest_other = 1, .crashes = QUEUE_SUSPECT_AT}),
+        0);
+    assert_int_equal(wanted(&eight,
+                         (struct handoff_load){
+                             .other_slots = 1, .widest_other = 1, .crashes = QUEUE_SUSPECT_AT - 1}),
+        ALL);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_32_turns_28_look_at_urgent_first_3_at_normal_and_1_at_low),
+        cmocka_unit_test(an_empty_worker_waits_for_everything_it_takes),
+        cmocka_unit_test(the_last_slot_is_kept_for_urgent_work),
+        cmocka_unit_test(one_slot_has_no_reserve_and_takes_one_task),
+        cmocka_unit_test(a_job_that_waits_for_slots_stops_its_class_but_not_the_reserve),
+        cmocka_unit_test(a_job_wider_than_the_common_slots_is_not_starved_by_urgent_ones),
+        cmocka_unit_test(a_suspect_runs_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
