@@ -158,7 +158,7 @@ CPPFLAGS += $(call pkg,cflags,hiredis libevent $(MSGPACK) openblas uuid libcjson
 SYSTEMD_LIBS := $(shell $(PKG_CONFIG) --exists libsystemd && $(PKG_CONFIG) --libs libsystemd)
 # `make V=1` shows the commands
 ifeq ($(V),)
-Q = @printf '  %-5s %s\n' $(1) $@;
+Q = @$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %-5s %s\n' $(1) $@;)
 endif
 
 ifneq ($(SYSTEMD_LIBS),)
