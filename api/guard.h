@@ -1,0 +1,70 @@
+/*
+ * guard.h - Client connections: who may connect, how long they may take, and the framing
+ * guard that stands between their bytes and evhttp.
+ *
+ * evhttp left alone can be made to see two requests where a proxy saw one (DESIGN.md).
+ * So it never reads a client's header block: the guard holds the block back, judges it
+ * (head.c), and hands evhttp a block of its own making plus exactly the announced body.
+ * A refused request becomes a harmless one whose answer is the refusal, so that every
+ * reply leaves through reply.c.
+ */
+#ifndef API_GUARD_H
+#define API_GUARD_H
+
+#include <event2/event.h>
+#include <event2/http.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/head.h"
+#include "common/error.h"
+
+struct guard;  /* one connection */
+struct guards; /* all of them */
+
+/*
+ * Judge a request before its body is read: route, method, media type. May be NULL. 0, or -1
+ * with ${problem}; its connection is closed after the reply.
+ */
+typedef int (*guard_judge_fn)(void *cookie, const struct head *head, struct problem *problem);
+
+struct guard_limits {
+    size_t max_connections, max_per_peer; /* peers on loopback are not counted */
+    double header_seconds, body_seconds, idle_seconds;
+    int64_t body_bytes;
+};
+
+/* A request as the guard passed it on. */
+struct guarded {
+    struct head *head;      /* the receiver's to head_free(); never NULL */
+    struct problem problem; /* status != 0: refused, this is the answer; the receiver's to clear */
+    char request_id[HEAD_REQUEST_ID_MAX + 1]; /* the client's, "" if it sent none that is fit */
+    char peer[64];                            /* numeric address */
+    int64_t began_ms;                         /* clock_monotonic_ms() of its first byte */
+};
+
+/* Install the guard in front of ${http}; guards_free() after evhttp_free(). */
+struct guards *guards_new(struct event_base *base, struct evhttp *http,
+    const struct guard_limits *limits, guard_judge_fn judge, void *cookie, struct error *err);
+void guards_free(struct guards *guards);
+
+size_t guards_count(const struct guards *guards); /* open connections */
+size_t guards_busy(const struct guards *guards);  /* of them with a request or reply in work */
+
+/**
+ * guards_take(guards, http, out): the request that evhttp just handed to the generic callback.
+ * 0, or -1 when it did not come through the guard (cannot happen; answer 500).
+ */
+int guards_take(struct guards *guards, struct evhttp_request *http, struct guarded *out);
+
+/**
+ * guards_send(guards, http, status, reason, body, closes):
+ * evhttp_send_reply(), the only way to it. Reading stays off until the reply is written: input
+ * would gather without bound, and a client that has closed its half would lose its reply.
+ * ${closes}: the headers say so, and the client's remaining bytes are read away afterwards.
+ */
+void guards_send(struct guards *guards, struct evhttp_request *http, int status, const char *reason,
+    struct evbuffer *body, bool closes);
+
+#endif /* API_GUARD_H */
