@@ -1,0 +1,39 @@
+/*
+ * lookup.h - A task's id -> what is known of the task.
+ *
+ * An id does not tell its model, and keys are per model: the models known are all asked at
+ * once, and again with the latest list of models before a task is said not to exist.
+ */
+#ifndef API_LOOKUP_H
+#define API_LOOKUP_H
+
+#include "api/models.h"
+#include "api/store.h"
+#include "common/error.h"
+#include "common/queue/queue.h"
+
+enum lookup_outcome {
+    LOOKUP_FOUND,
+    LOOKUP_ABSENT,
+    LOOKUP_AWAY,   /* Redis does not answer */
+    LOOKUP_FAILED, /* what is stored is corrupt, or no memory */
+};
+
+struct lookup_answer {
+    enum lookup_outcome outcome;
+    const struct model *model;          /* FOUND */
+    const struct queue_task_view *view; /* FOUND; gone when the callback returns */
+    const struct error *error;          /* FAILED */
+};
+
+typedef void (*lookup_fn)(void *cookie, const struct lookup_answer *answer);
+
+/**
+ * lookup_task(models, store, model, id, fn, cookie):
+ * ${model} NULL: any. ${fn} is called once, never before this returns, output included where
+ * there is one. -1: no memory, not called.
+ */
+int lookup_task(struct models *models, struct store *store, struct model *model, const char *id,
+    lookup_fn fn, void *cookie);
+
+#endif /* API_LOOKUP_H */
