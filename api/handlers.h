@@ -1,0 +1,23 @@
+/*
+ * handlers.h - What the route table names: one function per route, each answers once.
+ */
+#ifndef API_HANDLERS_H
+#define API_HANDLERS_H
+
+struct exchange;
+
+/* submit.c */
+void submit_single(struct exchange *e, const char *param);
+
+/* get_task.c; ${param} is the id */
+void get_task(struct exchange *e, const char *param);
+void get_task_result(struct exchange *e, const char *param);
+
+/* health.c */
+void get_root(struct exchange *e, const char *param);
+void get_healthz(struct exchange *e, const char *param);
+void get_readyz(struct exchange *e, const char *param);
+void get_v2_live(struct exchange *e, const char *param);
+void get_v2_ready(struct exchange *e, const char *param);
+
+#endif /* API_HANDLERS_H */

@@ -1,0 +1,356 @@
+/*
+ * main.c - kronosq-api: options, what may not be started, the loop, signals, the end.
+ *
+ * One process, one thread, one loop: it takes requests, keeps nothing, and asks Redis. More
+ * processes may listen on the same port.
+ */
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "api/announce.h"
+#include "api/listen.h"
+#include "api/models.h"
+#include "api/server.h"
+#include "api/store.h"
+#include "api/sweep.h"
+#include "api/wait.h"
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/log.h"
+#include "common/redis.h"
+
+#define MAIN_STOP_MS         4000 /* to get every reply out; systemd and people wait 5 s */
+#define MAIN_STOP_LOOK_MS    20
+#define MAIN_READY_LOOK_MS   100
+#define MAIN_REDIS_START_MS  1500 /* how long the first look at Redis may take */
+#define MAIN_INSECURE_HOURLY 3600
+#define MAIN_SPARE_FDS       64 /* Redis, listening, logs, sockets that are drained */
+
+extern char **environ;
+
+struct daemon {
+    struct server server;
+    struct sweep *sweep;
+    struct event *signals[3];
+    struct event *ready_look, *stop_look, *insecure_tick, *alive_tick;
+    int64_t stop_at_ms;
+    int argc;
+    char **argv;
+};
+
+static int
+refuse_to_start(const char *why)
+{
+    log_with(LOG_LEVEL_CRITICAL, "api.main", "cannot start", LOG_TEXT("error_message", why));
+    return CONFIG_EXIT_STATUS;
+}
+
+/* A security setting that nothing obeys yet must not look like protection. */
+static int
+check_security(const struct config *config, const struct listen_address *listen)
+{
+    if (config_text(config, CONFIG_KEYS_FILE) != NULL)
+        return refuse_to_start("KRONOS_KEYS_FILE is set, and this version has no API keys: unset "
+                               "it and listen on loopback, behind a proxy that checks callers");
+    if (config_text(config, CONFIG_PEER_ALLOW) != NULL)
+        return refuse_to_start("KRONOS_PEER_ALLOW is set, and this version does not check peers: "
+                               "unset it and let a firewall or proxy do it");
+    if (config_text(config, CONFIG_TRUSTED_PROXIES) != NULL)
+        return refuse_to_start("KRONOS_TRUSTED_PROXIES is set, and this version trusts no proxy's "
+                               "headers: unset it");
+    if (!listen->is_loopback && !config_bool(config, CONFIG_INSECURE))
+        return refuse_to_start("KRONOS_LISTEN is not a loopback address and there are no API "
+                               "keys: anybody could use it; listen on 127.0.0.1, or say "
+                               "--insecure");
+    if (config_text(config, CONFIG_WEBHOOK_SECRET_FILE) != NULL)
+        log_warning("api.main", "webhooks are not delivered by this version: requests with one "
+                                "are refused");
+    return 0;
+}
+
+/* Redis is there and may lose tasks, or does not let us in: that is for the operator. */
+static int
+check_redis(const struct config *config, const struct redis_settings *settings)
+{
+    struct redis_settings quick = *settings;
+    struct error err = {.code = ERR_NONE};
+    redisContext *c;
+    int status = 0;
+
+    quick.connect_timeout_ms = quick.command_timeout_ms = MAIN_REDIS_START_MS;
+    if ((c = redis_open(&quick, "kronosq-api-start", &err)) == NULL) {
+        status = err.code == ERR_INVALID ? refuse_to_start(err.text) : 0;
+        if (status == 0)
+            log_warning("api.main", "Redis does not answer yet: starting without it",
+                LOG_TEXT("error_message", err.text));
+    } else if (redis_refusal(c, &err) == -1 && err.code == ERR_INVALID) {
+        if (!config_bool(config, CONFIG_ALLOW_VOLATILE))
+            status = refuse_to_start(err.text);
+        else
+            log_warning(
+                "api.main", "this Redis may lose tasks", LOG_TEXT("error_message", err.text));
+    } else if (err.text[0] != '\0') {
+        log_warning("api.main", "Redis", LOG_TEXT("error_message", err.text));
+    }
+    redisFree(c);
+    redis_settings_clear(&quick);
+    return status;
+}
+
+/* As many descriptors as there may be connections; fewer is survivable, and said. */
+static void
+raise_fd_limit(size_t max_connections)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)max_connections + MAIN_SPARE_FDS;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max >= wanted ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur < wanted)
+        log_warning("api.main", "fewer open files are allowed than connections",
+            LOG_INT("files", limit.rlim_cur), LOG_INT("connections", max_connections));
+}
+
+/* ---- while it runs ---- */
+
+static void
+schedule(struct event *event, int64_t ms)
+{
+    event_add(event, &(struct timeval){ms / 1000, ms % 1000 * 1000});
+}
+
+static void
+on_ready_look(evutil_socket_t fd, short what, void *cookie)
+{
+    struct daemon *d = cookie;
+
+    (void)fd;
+    (void)what;
+    if (store_is_ready(d->server.store))
+        announce_ready();
+    else
+        schedule(d->ready_look, MAIN_READY_LOOK_MS);
+}
+
+static void
+on_alive_tick(evutil_socket_t fd, short what, void *cookie)
+{
+    (void)fd;
+    (void)what;
+    (void)cookie;
+    announce_alive();
+}
+
+static void
+on_insecure_tick(evutil_socket_t fd, short what, void *cookie)
+{
+    (void)fd;
+    (void)what;
+    (void)cookie;
+    log_warning("api.main", "serving other than loopback without API keys (--insecure)");
+}
+
+/* Stopping: are all replies out? */
+static void
+on_stop_look(evutil_socket_t fd, short what, void *cookie)
+{
+    struct daemon *d = cookie;
+
+    (void)fd;
+    (void)what;
+    if (server_is_idle(&d->server) || clock_monotonic_ms() >= d->stop_at_ms)
+        event_base_loopbreak(d->server.base);
+    else
+        schedule(d->stop_look, MAIN_STOP_LOOK_MS);
+}
+
+/* TERM or INT. A second one changes nothing: the end is near. */
+static void
+on_stop(evutil_socket_t signal_number, short what, void *cookie)
+{
+    struct daemon *d = cookie;
+
+    (void)what;
+    if (d->server.is_stopping)
+        return;
+    log_info("api.main", "stopping", LOG_INT("signal", signal_number),
+        LOG_INT("held", waiters_count(d->server.waiters)),
+        LOG_INT("connections", guards_count(d->server.guards)));
+    announce_stopping();
+    d->stop_at_ms = clock_monotonic_ms() + MAIN_STOP_MS;
+    server_stop(&d->server);
+    waiters_end_all(d->server.waiters);
+    schedule(d->stop_look, MAIN_STOP_LOOK_MS);
+}
+
+/* HUP: the log level may have changed in a file. */
+static void
+on_hangup(evutil_socket_t signal_number, short what, void *cookie)
+{
+    struct daemon *d = cookie;
+    enum config_action action;
+    struct config *fresh;
+    struct error err;
+
+    (void)signal_number;
+    (void)what;
+    if (config_load(&fresh, CONFIG_API, d->argc, d->argv, environ, &action, &err) == -1) {
+        log_error("api.main", "HUP: the old settings stay", LOG_TEXT("error_message", err.text));
+        return;
+    }
+    log_set_level(config_level(fresh, CONFIG_LOG_LEVEL));
+    log_info("api.main", "HUP: log level read again",
+        LOG_TEXT("log_level", config_text(fresh, CONFIG_LOG_LEVEL)));
+    config_free(fresh);
+}
+
+/* libevent's own words, as log lines like ours. */
+static void
+on_libevent_message(int severity, const char *message)
+{
+    log_with(severity >= EVENT_LOG_ERR    ? LOG_LEVEL_ERROR
+             : severity == EVENT_LOG_WARN ? LOG_LEVEL_WARNING
+                                          : LOG_LEVEL_DEBUG,
+        "api.libevent", message);
+}
+
+/* ---- from nothing to the loop and back ---- */
+
+static int
+add_events(struct daemon *d, bool is_insecure, struct error *err)
+{
+    static const struct {
+        int number;
+        event_callback_fn fn;
+    } signals[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hangup}};
+    struct event_base *base = d->server.base;
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        d->signals[i] = evsignal_new(base, signals[i].number, signals[i].fn, d);
+        if (d->signals[i] == NULL || event_add(d->signals[i], NULL) == -1)
+            return error_set(err, ERR_SYSTEM, "signal %d cannot be caught", signals[i].number);
+    }
+    d->ready_look = event_new(base, -1, 0, on_ready_look, d);
+    d->stop_look = event_new(base, -1, 0, on_stop_look, d);
+    d->insecure_tick = event_new(base, -1, EV_PERSIST, on_insecure_tick, d);
+    d->alive_tick = event_new(base, -1, EV_PERSIST, on_alive_tick, d);
+    if (d->ready_look == NULL || d->stop_look == NULL || d->insecure_tick == NULL ||
+        d->alive_tick == NULL)
+        return error_set(err, ERR_MEMORY, "out of memory");
+    schedule(d->ready_look, 0);
+    if (announce_alive_ms() > 0)
+        schedule(d->alive_tick, announce_alive_ms());
+    if (is_insecure) {
+        on_insecure_tick(-1, 0, d);
+        schedule(d->insecure_tick, MAIN_INSECURE_HOURLY * 1000LL);
+    }
+    return 0;
+}
+
+static int
+start(struct daemon *d, const struct redis_settings *redis, const struct listen_address *listen,
+    struct error *err)
+{
+    const struct config *c = d->server.config;
+    struct server *s = &d->server;
+    int fd, port;
+
+    if ((s->base = event_base_new()) == NULL)
+        return error_set(err, ERR_MEMORY, "no event loop");
+    if ((s->store = store_new(s->base, redis, config_bool(c, CONFIG_ALLOW_VOLATILE), err)) == NULL)
+        return -1;
+    s->models = models_new(s->base, s->store, config_text(c, CONFIG_DEFAULT_MODEL), err);
+    if (s->models == NULL)
+        return -1;
+    s->waiters = waiters_new(
+        s->base, redis, s->store, s->models, (size_t)config_integer(c, CONFIG_MAX_WAITERS), err);
+    if (s->waiters == NULL || (d->sweep = sweep_new(s->base, s->store, s->models, err)) == NULL)
+        return -1;
+    if ((fd = listen_open(listen, &port, err)) == -1)
+        return -1;
+    if (server_listen(s, fd, err) == -1) {
+        close(fd);
+        return -1;
+    }
+    if (add_events(d, !listen->is_loopback, err) == -1)
+        return -1;
+    log_info("api.main", "listening", LOG_TEXT("event", "listening"), LOG_INT("port", port),
+        LOG_TEXT("listen", config_text(c, CONFIG_LISTEN)), LOG_TEXT("version", KRONOSQ_VERSION),
+        LOG_INT("pid", getpid()));
+    return 0;
+}
+
+/* Redis goes first: whoever still waits for it is answered, while evhttp can still answer. */
+static void
+finish(struct daemon *d)
+{
+    struct event *events[] = {d->signals[0], d->signals[1], d->signals[2], d->ready_look,
+        d->stop_look, d->insecure_tick, d->alive_tick};
+    struct server *s = &d->server;
+
+    sweep_free(d->sweep);
+    store_free(s->store);
+    waiters_free(s->waiters);
+    if (s->http != NULL) {
+        event_base_loop(
+            s->base, EVLOOP_NONBLOCK); /* the last replies, as far as sockets take them */
+        server_close(s);
+    }
+    models_free(s->models);
+    for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+        if (events[i] != NULL)
+            event_free(events[i]);
+    if (s->base != NULL)
+        event_base_free(s->base);
+    if (s->n_taken != s->n_answered)
+        log_error("api.main", "requests were left without an answer",
+            LOG_INT("requests", s->n_taken - s->n_answered));
+}
+
+int
+main(int argc, char *argv[])
+{
+    struct daemon d = {.argc = argc, .argv = argv};
+    struct listen_address listen;
+    struct redis_settings redis;
+    struct config *config;
+    struct error err;
+    int status = config_start(&config, CONFIG_API, argc, argv, environ);
+
+    if (status != CONFIG_START_RUN)
+        return status;
+    signal(SIGPIPE, SIG_IGN);
+    event_set_log_callback(on_libevent_message);
+    d.server.config = config;
+    if (listen_parse(config_text(config, CONFIG_LISTEN), &listen, &err) == -1 ||
+        redis_settings_parse(&redis, config_text(config, CONFIG_REDIS_URL),
+            config_text(config, CONFIG_REDIS_PASSWORD_FILE), &err) == -1) {
+        status = refuse_to_start(err.text);
+        goto free_config;
+    }
+    if ((status = check_security(config, &listen)) != 0 ||
+        (status = check_redis(config, &redis)) != 0)
+        goto clear_redis;
+    raise_fd_limit((size_t)config_integer(config, CONFIG_MAX_CONNECTIONS));
+    if (start(&d, &redis, &listen, &err) == -1) {
+        log_with(
+            LOG_LEVEL_CRITICAL, "api.main", "cannot start", LOG_TEXT("error_message", err.text));
+        status = EXIT_FAILURE;
+    } else {
+        event_base_dispatch(d.server.base);
+        log_info("api.main", "stopped");
+        status = EXIT_SUCCESS;
+    }
+    finish(&d);
+
+clear_redis:
+    redis_settings_clear(&redis);
+free_config:
+    config_free(config);
+    return status;
+}

@@ -1,0 +1,204 @@
+/*
+ * reply.c - The only place replies leave from.
+ *
+ * Adds what every reply carries, counts, and writes the one log line of a request. Bodies
+ * are JSON; what went wrong inside is logged and never shown.
+ */
+#include "api/reply.h"
+
+#include <event2/buffer.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/media.h"
+#include "api/server.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#define REPLY_STORE_RETRY_SECONDS 2
+
+struct exchange *
+exchange_begin(struct server *server, struct evhttp_request *http, struct guarded *guarded)
+{
+    struct exchange *e = calloc(1, sizeof(*e));
+
+    if (e == NULL)
+        return NULL;
+    e->server = server;
+    e->http = http;
+    e->head = guarded->head;
+    guarded->head = NULL;
+    e->began_ms = guarded->began_ms;
+    e->body_bytes = evbuffer_get_length(evhttp_request_get_input_buffer(http));
+    memcpy(e->peer, guarded->peer, sizeof(e->peer));
+    memcpy(e->request_id, guarded->request_id, sizeof(e->request_id));
+    if (e->request_id[0] == '\0')
+        id_new(e->request_id);
+    server->n_taken++;
+    return e;
+}
+
+void
+reply_header(struct exchange *e, const char *name, const char *value)
+{
+    evhttp_add_header(evhttp_request_get_output_headers(e->http), name, value);
+}
+
+static const char *
+reason(int status)
+{
+    switch (status) {
+    case 200:
+        return "OK";
+    case 202:
+        return "Accepted";
+    case 304:
+        return "Not Modified";
+    default:
+        return problem_title(status);
+    }
+}
+
+/* One line per request; ${code} names the problem, NULL without one. */
+static void
+log_request(const struct exchange *e, int status, const char *code, size_t n_bytes)
+{
+    bool is_notable = status == 401 || status == 403 || status == 408 || status == 411 ||
+                      status == 413 || status == 414 || status == 417 || status == 429 ||
+                      status == 431 || status == 505 ||
+                      (code != NULL && strcmp(code, "malformed_request") == 0);
+
+    log_with(is_notable ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "api.http", "request completed",
+        LOG_TEXT("request_id", e->request_id), LOG_TEXT("client_host", e->peer),
+        LOG_TEXT("method", head_method_text(e->head)), LOG_TEXT("path", head_path(e->head)),
+        LOG_INT("status_code", status), LOG_INT("latency_ms", clock_monotonic_ms() - e->began_ms),
+        LOG_INT("request_size_bytes", e->body_bytes), LOG_INT("response_size_bytes", n_bytes),
+        LOG_TEXT("task_id", e->task_id[0] != '\0' ? e->task_id : NULL),
+        LOG_TEXT("error_type", code));
+}
+
+static void
+free_text(const void *data, size_t size, void *text)
+{
+    (void)data;
+    (void)size;
+    free(text);
+}
+
+/* Send and forget ${e}. ${text} is malloc'ed and taken over; NULL: no body, also no length. */
+static void
+send_reply(struct exchange *e, int status, const char *type, char *text, size_t len,
+    const char *code, bool closes)
+{
+    struct evbuffer *body = NULL;
+    char length[24];
+
+    closes = closes || e->server->is_stopping;
+    if (text != NULL) {
+        reply_header(e, "Content-Type", type);
+        snprintf(length, sizeof(length), "%zu", len);
+        reply_header(e, "Content-Length", length);
+        if (e->head->method != HEAD_METHOD_HEAD && (body = evbuffer_new()) != NULL &&
+            evbuffer_add_reference(body, text, len, free_text, text) == 0)
+            text = NULL; /* the buffer's now */
+        else if (e->head->method != HEAD_METHOD_HEAD)
+            closes = true; /* no memory: the length was a promise that cannot be kept */
+        free(text);
+    }
+    reply_header(e, "X-Request-ID", e->request_id);
+    reply_header(e, "X-Content-Type-Options", "nosniff");
+    if (closes)
+        reply_header(e, "Connection", "close");
+    log_request(e, status, code, body != NULL ? len : 0);
+    e->server->n_answered++;
+    guards_send(e->server->guards, e->http, status, reason(status), body, closes);
+    if (body != NULL)
+        evbuffer_free(body);
+    head_free(e->head);
+    free(e);
+}
+
+void
+reply_json(struct exchange *e, int status, struct json_out *body)
+{
+    struct error err;
+
+    if (body->failed) {
+        json_out_clear(body);
+        error_set(&err, ERR_MEMORY, "no memory for a reply");
+        reply_error(e, &err);
+        return;
+    }
+    send_reply(e, status, MEDIA_JSON, body->text, body->len, NULL, false);
+    *body = (struct json_out){0};
+}
+
+void
+reply_nothing(struct exchange *e, int status)
+{
+    send_reply(e, status, NULL, NULL, 0, NULL, false);
+}
+
+void
+reply_problem(struct exchange *e, struct problem *problem)
+{
+    const char *allow = problem->allow != NULL ? problem->allow : e->match.allow;
+    cJSON *json = problem_to_json(problem, e->request_id);
+    char *text = json != NULL ? cJSON_PrintUnformatted(json) : NULL;
+    char seconds[16];
+
+    cJSON_Delete(json);
+    if (text == NULL) /* without memory: the status alone still says most of it */
+        text = strdup("{}");
+    reply_header(e, "Cache-Control", "no-store");
+    if (problem->status == 405 && allow[0] != '\0')
+        reply_header(e, "Allow", allow);
+    if (problem->retry_after > 0) {
+        snprintf(seconds, sizeof(seconds), "%d", problem->retry_after);
+        reply_header(e, "Retry-After", seconds);
+    }
+    send_reply(e, problem->status, MEDIA_PROBLEM, text, text != NULL ? strlen(text) : 0,
+        problem->code, problem->closes);
+    problem_clear(problem);
+}
+
+void
+reply_refuse(struct exchange *e, int status, const char *code, const char *format, ...)
+{
+    struct problem problem = {0};
+    char detail[sizeof(problem.detail)];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(detail, sizeof(detail), format, args);
+    va_end(args);
+    problem_set(&problem, status, code, "%s", detail);
+    reply_problem(e, &problem);
+}
+
+void
+reply_store_unavailable(struct exchange *e)
+{
+    struct problem problem = {0};
+
+    problem_set(&problem, 503, "store_unavailable", "the task store does not answer");
+    problem.retry_after = REPLY_STORE_RETRY_SECONDS;
+    reply_problem(e, &problem);
+}
+
+void
+reply_error(struct exchange *e, const struct error *err)
+{
+    if (err->code == ERR_UNAVAILABLE) {
+        log_warning("api.store", "the task store is away", LOG_TEXT("request_id", e->request_id),
+            LOG_TEXT("error_message", err->text));
+        reply_store_unavailable(e);
+        return;
+    }
+    log_error("api.http", "a request failed inside", LOG_TEXT("request_id", e->request_id),
+        LOG_TEXT("task_id", e->task_id[0] != '\0' ? e->task_id : NULL),
+        LOG_TEXT("error_type", error_name(err->code)), LOG_TEXT("error_message", err->text));
+    reply_refuse(e, 500, "internal", "the request failed inside; the log tells why");
+}

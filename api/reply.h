@@ -1,0 +1,62 @@
+/*
+ * reply.h - One request from evhttp's hands to its reply; the only place replies leave from.
+ *
+ * Every struct exchange is answered exactly once, by one of the reply_ functions, which frees
+ * it. How many were begun and not answered is counted: 0 whenever nothing is in work.
+ */
+#ifndef API_REPLY_H
+#define API_REPLY_H
+
+#include <event2/http.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/guard.h"
+#include "api/json_out.h"
+#include "api/problem.h"
+#include "api/route.h"
+#include "common/error.h"
+#include "common/id.h"
+
+struct server;
+
+struct exchange {
+    struct server *server;
+    struct evhttp_request
+        *http;         /* libevent's; stays valid until answered, whatever the client does */
+    struct head *head; /* what the client sent; owned */
+    struct route_match match;
+    char request_id[HEAD_REQUEST_ID_MAX + 1];
+    char peer[64];
+    int64_t began_ms;
+    char task_id[ID_LEN + 1]; /* for the log; "" where no task is meant */
+    size_t body_bytes;
+};
+
+/** exchange_begin(server, http, guarded): takes ${guarded}'s head over; NULL without memory. */
+struct exchange *exchange_begin(
+    struct server *server, struct evhttp_request *http, struct guarded *guarded);
+
+/** reply_header(e, name, value): one more header line for the reply to come. */
+void reply_header(struct exchange *e, const char *name, const char *value);
+
+/** reply_json(e, status, body): takes ${body}'s text over. */
+void reply_json(struct exchange *e, int status, struct json_out *body);
+
+/** reply_nothing(e, status): a status that has no body, 304. */
+void reply_nothing(struct exchange *e, int status);
+
+/** reply_problem(e, problem): clears ${problem}. */
+void reply_problem(struct exchange *e, struct problem *problem);
+
+/** reply_refuse(e, status, code, format, ...): a problem without extras. */
+void reply_refuse(struct exchange *e, int status, const char *code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/** reply_error(e, err): the one table from an error of ours to a status. The text is logged, not shown. */
+void reply_error(struct exchange *e, const struct error *err);
+
+/** reply_store_unavailable(e): Redis is away or unsafe: 503, come back in 2 s. */
+void reply_store_unavailable(struct exchange *e);
+
+#endif /* API_REPLY_H */

@@ -1,0 +1,254 @@
+/*
+ * server.c - The HTTP front: the route table, and the order in which a request is judged.
+ *
+ * evhttp is used for its sockets, replies and keep-alive; what a request says was read by the
+ * guard. There is one callback for everything, because evhttp matches decoded paths.
+ */
+#include "api/server.h"
+
+#include <event2/listener.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "api/handlers.h"
+#include "api/media.h"
+#include "api/reply.h"
+#include "api/route.h"
+#include "common/log.h"
+
+#define SERVER_ACCEPT_PAUSE_MS 100 /* after accept() failed, most likely for want of descriptors */
+
+/* Literal paths before patterns; lines of one pattern stand together. */
+static const struct route routes[] = {
+    {HEAD_METHOD_GET, "/", 0, get_root},
+    {HEAD_METHOD_GET, "/v1/healthz", 0, get_healthz},
+    {HEAD_METHOD_GET, "/v1/readyz", 0, get_readyz},
+    {HEAD_METHOD_GET, "/v2/health/live", 0, get_v2_live},
+    {HEAD_METHOD_GET, "/v2/health/ready", 0, get_v2_ready},
+    {HEAD_METHOD_POST, "/v1/predict/single", ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES, submit_single},
+    {HEAD_METHOD_POST, "/v1/predict/batch", 0, NULL}, /* not an id of the line below */
+    {HEAD_METHOD_GET, "/v1/predict/{id}", ROUTE_NEGOTIATES, get_task},
+    {HEAD_METHOD_GET, "/v1/tasks/{id}", ROUTE_NEGOTIATES, get_task},
+    {HEAD_METHOD_GET, "/v1/tasks/{id}/result", ROUTE_NEGOTIATES, get_task_result},
+};
+
+static int
+refuse_route(enum route_outcome outcome, struct problem *problem)
+{
+    switch (outcome) {
+    case ROUTE_UNKNOWN_METHOD:
+        return problem_set(problem, 501, "method_not_implemented", "the method is not known");
+    case ROUTE_OTHER_METHOD: /* reply.c adds Allow */
+        return problem_set(problem, 405, "method_not_allowed", "Method Not Allowed");
+    case ROUTE_UNKNOWN_PATH:
+    case ROUTE_FOUND:
+        break;
+    }
+    return problem_set(problem, 404, "route_not_found", "Not Found");
+}
+
+/* Content-Type and Content-Encoding of a request with a body. */
+static int
+judge_media(const struct head *head, struct problem *problem)
+{
+    const char *encoding = head_field(head, "Content-Encoding", 0);
+    cJSON *supported;
+
+    if (head_field(head, "Content-Type", 1) == NULL &&
+        media_is_json(head_field(head, "Content-Type", 0)) &&
+        (encoding == NULL || strcasecmp(encoding, "identity") == 0) &&
+        head_field(head, "Content-Encoding", 1) == NULL)
+        return 0;
+    problem_set(problem, 415, "unsupported_media_type",
+        "the body must be %s without a Content-Encoding", MEDIA_JSON);
+    problem->closes = true;
+    supported = cJSON_CreateArray();
+    cJSON_AddItemToArray(supported, cJSON_CreateString(MEDIA_JSON));
+    problem_extra(problem, "supported", supported);
+    return -1;
+}
+
+static int
+judge_accept(const struct head *head, struct problem *problem)
+{
+    int best_precision = 0, best_quality = 1000, precision;
+    const char *accept;
+    cJSON *available;
+
+    for (unsigned i = 0; (accept = head_field(head, "Accept", i)) != NULL; i++) {
+        int quality = media_quality(accept, MEDIA_JSON, &precision);
+
+        if (i == 0 && precision == 0)
+            best_quality = 0;
+        if (precision > best_precision) {
+            best_precision = precision;
+            best_quality = quality;
+        }
+    }
+    if (best_quality > 0)
+        return 0;
+    problem_set(problem, 406, "not_acceptable", "the reply can be %s only", MEDIA_JSON);
+    available = cJSON_CreateArray();
+    cJSON_AddItemToArray(available, cJSON_CreateString(MEDIA_JSON));
+    problem_extra(problem, "available", available);
+    return -1;
+}
+
+/* All that the header block can tell, in the order of the contract; framing and sizes are done. */
+static int
+judge_head(const struct head *head, struct route_match *match, struct problem *problem)
+{
+    enum route_outcome outcome = route_find(
+        routes, sizeof(routes) / sizeof(routes[0]), head->method, head_path(head), match);
+
+    if (outcome != ROUTE_FOUND)
+        return refuse_route(outcome, problem);
+    if (head->content_length > 0 && judge_media(head, problem) == -1)
+        return -1;
+    if ((match->route->flags & ROUTE_NEGOTIATES) != 0 && judge_accept(head, problem) == -1)
+        return -1;
+    if ((match->route->flags & ROUTE_NEEDS_BODY) != 0 && head->content_length == -1) {
+        problem_set(problem, 411, "length_required", "this route needs a Content-Length");
+        problem->closes = true;
+        return -1;
+    }
+    return 0;
+}
+
+/* The guard asks before a body is read; without one there is time until on_request(). */
+static int
+judge_before_body(void *cookie, const struct head *head, struct problem *problem)
+{
+    const struct server *server = cookie;
+    struct route_match match;
+
+    if (head->content_length <= 0)
+        return 0;
+    if (server->is_stopping)
+        return problem_set(problem, 503, "shutting_down", "the server stops");
+    return judge_head(head, &match, problem);
+}
+
+/* evhttp has a whole request, or the stand-in for one that the guard refused. */
+static void
+on_request(struct evhttp_request *http, void *cookie)
+{
+    struct server *server = cookie;
+    struct guarded guarded;
+    struct problem problem = {0};
+    struct exchange *e;
+
+    if (guards_take(server->guards, http, &guarded) == -1) {
+        log_error("api.server", "a request came past the guard");
+        evhttp_send_reply(http, 500, "Internal Server Error", NULL);
+        return;
+    }
+    if ((e = exchange_begin(server, http, &guarded)) == NULL) {
+        head_free(guarded.head);
+        problem_clear(&guarded.problem);
+        guards_send(server->guards, http, 503, "Service Unavailable", NULL, false);
+        return;
+    }
+    if (guarded.problem.status != 0) {
+        /* the method and path of a block that was read to its end tell what Allow to send */
+        (void)judge_head(e->head, &e->match, &problem);
+        problem_clear(&problem);
+        reply_problem(e, &guarded.problem);
+    } else if (server->is_stopping) {
+        reply_refuse(e, 503, "shutting_down", "the server stops");
+    } else if (judge_head(e->head, &e->match, &problem) == -1) {
+        reply_problem(e, &problem);
+    } else {
+        e->match.route->serve(e, e->match.param);
+    }
+}
+
+/* ---- accepting ---- */
+
+/* A listener's error callback gets evhttp, whose listener it is; a process has one server. */
+static struct server *accepting;
+
+static void
+on_accept_again(evutil_socket_t fd, short what, void *cookie)
+{
+    struct server *server = cookie;
+
+    (void)fd;
+    (void)what;
+    if (server->bound != NULL)
+        evconnlistener_enable(evhttp_bound_socket_get_listener(server->bound));
+}
+
+/* accept() failed. The client stays in the queue, and the loop would spin on it. */
+static void
+on_accept_failed(struct evconnlistener *listener, void *cookie)
+{
+    const struct timeval pause = {0, SERVER_ACCEPT_PAUSE_MS * 1000};
+    struct error err;
+
+    (void)cookie;
+    error_errno(&err, "accept");
+    log_error("api.server", "no connection can be accepted for a moment",
+        LOG_TEXT("error_message", err.text));
+    evconnlistener_disable(listener);
+    event_add(accepting->accept_again, &pause);
+}
+
+int
+server_listen(struct server *server, int fd, struct error *err)
+{
+    const struct config *c = server->config;
+    const struct guard_limits limits = {
+        .max_connections = (size_t)config_integer(c, CONFIG_MAX_CONNECTIONS),
+        .max_per_peer = (size_t)config_integer(c, CONFIG_MAX_CONNECTIONS_PER_PEER),
+        .header_seconds = config_number(c, CONFIG_HEADER_TIMEOUT),
+        .body_seconds = config_number(c, CONFIG_BODY_TIMEOUT),
+        .idle_seconds = config_number(c, CONFIG_IDLE_TIMEOUT),
+        .body_bytes = config_integer(c, CONFIG_MAX_REQUEST_SIZE_MB) * 1024 * 1024,
+    };
+
+    if ((server->http = evhttp_new(server->base)) == NULL ||
+        (server->accept_again = event_new(server->base, -1, 0, on_accept_again, server)) == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for the HTTP server");
+    server->guards =
+        guards_new(server->base, server->http, &limits, judge_before_body, server, err);
+    if (server->guards == NULL)
+        return -1;
+    evhttp_set_gencb(server->http, on_request, server);
+    evhttp_set_default_content_type(server->http, NULL); /* else text/html on what has no body */
+    if ((server->bound = evhttp_accept_socket_with_handle(server->http, fd)) == NULL)
+        return error_set(err, ERR_SYSTEM, "the listening socket cannot be used");
+    accepting = server;
+    evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(server->bound), on_accept_failed);
+    return 0;
+}
+
+void
+server_stop(struct server *server)
+{
+    server->is_stopping = true;
+    if (server->bound != NULL)
+        evhttp_del_accept_socket(server->http, server->bound);
+    server->bound = NULL;
+}
+
+bool
+server_is_idle(const struct server *server)
+{
+    return server->n_taken == server->n_answered && guards_busy(server->guards) == 0;
+}
+
+void
+server_close(struct server *server)
+{
+    if (server->http != NULL)
+        evhttp_free(server->http);
+    guards_free(server->guards);
+    if (server->accept_again != NULL)
+        event_free(server->accept_again);
+    server->http = NULL;
+    server->guards = NULL;
+    server->accept_again = NULL;
+    server->bound = NULL;
+}

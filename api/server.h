@@ -1,0 +1,51 @@
+/*
+ * server.h - The API process: what every handler may reach, and the HTTP front of it.
+ */
+#ifndef API_SERVER_H
+#define API_SERVER_H
+
+#include <event2/event.h>
+#include <event2/http.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "api/guard.h"
+#include "common/config.h"
+#include "common/error.h"
+
+struct models;
+struct store;
+struct waiters;
+
+#define SERVER_OWNER "local" /* who every caller is while there are no keys */
+
+struct server {
+    struct event_base *base;
+    const struct config *config;
+    struct store *store;
+    struct models *models;
+    struct waiters *waiters;
+    struct evhttp *http;
+    struct guards *guards;
+    struct evhttp_bound_socket *bound; /* NULL once no client is accepted any more */
+    struct event *accept_again;        /* after a pause for want of descriptors */
+    bool is_stopping;                  /* no new requests; every reply closes its connection */
+    size_t n_taken, n_answered;        /* reply.c counts */
+};
+
+/**
+ * server_listen(server, fd, err): serve HTTP on the listening socket ${fd}, which is taken over.
+ * The other members must be set.
+ */
+int server_listen(struct server *server, int fd, struct error *err);
+
+/** server_stop(server): accept nobody, refuse new requests; what is in work goes on. */
+void server_stop(struct server *server);
+
+/** server_close(server): free evhttp with all connections; nothing may be held any more. */
+void server_close(struct server *server);
+
+/** server_is_idle(server): every request was answered and every reply is out. */
+bool server_is_idle(const struct server *server);
+
+#endif /* API_SERVER_H */

@@ -1,0 +1,171 @@
+/*
+ * task_reply.c - What was looked up of a task -> a reply.
+ */
+#include "api/task_reply.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void
+task_reply_other(struct exchange *e, const struct lookup_answer *answer)
+{
+    switch (answer->outcome) {
+    case LOOKUP_FAILED:
+        reply_error(e, answer->error);
+        break;
+    case LOOKUP_AWAY:
+        reply_store_unavailable(e);
+        break;
+    case LOOKUP_FOUND:
+    case LOOKUP_ABSENT:
+        reply_refuse(e, 404, "task_not_found", "there is no task of this id");
+        break;
+    }
+}
+
+/* Decode what was found; on failure ${e} is answered. */
+static int
+open_document(struct exchange *e, const struct lookup_answer *answer, struct task_document *d)
+{
+    struct error err;
+
+    if (answer->outcome != LOOKUP_FOUND) {
+        task_reply_other(e, answer);
+        return -1;
+    }
+    if (task_document_open(d, e->task_id, answer->model->queue.model, answer->view, &err) == -1) {
+        reply_error(e, &err);
+        return -1;
+    }
+    return 0;
+}
+
+static void
+add_document_headers(struct exchange *e, const struct task_document *d)
+{
+    int retry_after = task_retry_after(d);
+    char seconds[16];
+
+    reply_header(e, "Cache-Control", "no-store");
+    reply_header(e, "Vary", "Accept, Prefer");
+    if (retry_after > 0) {
+        snprintf(seconds, sizeof(seconds), "%d", retry_after);
+        reply_header(e, "Retry-After", seconds);
+    }
+}
+
+void
+task_reply_opened(struct exchange *e, int status, const struct task_document *d, bool with_data)
+{
+    struct json_out body;
+
+    json_out_init(&body);
+    task_document_write(d, with_data, &body);
+    add_document_headers(e, d);
+    reply_json(e, status, &body);
+}
+
+void
+task_reply_document(
+    struct exchange *e, int status, const struct lookup_answer *answer, bool with_data)
+{
+    struct task_document d;
+
+    if (open_document(e, answer, &d) == -1)
+        return;
+    task_reply_opened(e, status, &d, with_data);
+    task_document_close(&d);
+}
+
+void
+task_problem_of_end(const struct task_document *d, struct problem *problem)
+{
+    cJSON *error = task_document_error(d);
+    const cJSON *detail = cJSON_GetObjectItemCaseSensitive(error, "detail");
+    const char *text = cJSON_IsString(detail) ? detail->valuestring : "the task has no result";
+
+    if (d->view.status == TASK_CANCELLED)
+        problem_set(problem, 409, "task_cancelled", "%s", text);
+    else if (d->view.status == TASK_EXPIRED)
+        problem_set(problem, 504, "deadline_exceeded", "%s", text);
+    else
+        problem_set(problem, 500, "task_failed", "%s", text);
+    problem_extra(problem, "task_id", cJSON_CreateString(d->id));
+    problem_extra(problem, "task_error", error);
+}
+
+/* ---- /result ---- */
+
+static void
+refuse_result(struct exchange *e, const struct task_document *d)
+{
+    const char *status = task_status_name(d->view.status);
+    struct problem problem = {0};
+
+    if (task_status_is_terminal(d->view.status)) {
+        problem_set(&problem, 409, "no_result", "the task is %s and has no result", status);
+        problem_extra(&problem, "task_error", task_document_error(d));
+    } else {
+        problem_set(&problem, 409, "not_finished", "task is %s, step %u of %u", status,
+            (unsigned)d->view.step, (unsigned)d->about.n_horizon);
+        problem.retry_after = task_retry_after(d);
+    }
+    problem_extra(&problem, "task_id", cJSON_CreateString(d->id));
+    problem_extra(&problem, "task_status", cJSON_CreateString(status));
+    reply_problem(e, &problem);
+}
+
+/* RFC 9110 section 13.1.2: weak comparison, a list, or "*". */
+static bool
+is_known_to_client(const struct exchange *e, const char *etag)
+{
+    const char *value;
+
+    for (unsigned i = 0; (value = head_field(e->head, "If-None-Match", i)) != NULL; i++) {
+        const char *found = strstr(value, etag); /* an id in quotes is part of no other tag */
+
+        if (strcmp(value, "*") == 0 || found != NULL)
+            return true;
+    }
+    return false;
+}
+
+static void
+add_result_headers(struct exchange *e, const struct task_document *d, const char *etag)
+{
+    int64_t left_ms = d->view.finished_ms + d->view.result_ttl_ms - d->view.now_ms;
+    char text[64];
+
+    reply_header(e, "ETag", etag);
+    snprintf(
+        text, sizeof(text), "private, max-age=%lld", (long long)(left_ms > 0 ? left_ms / 1000 : 0));
+    reply_header(e, "Cache-Control", text);
+    reply_header(e, "Vary", "Accept, Prefer");
+}
+
+void
+task_reply_result(struct exchange *e, const struct lookup_answer *answer)
+{
+    struct task_document d;
+    struct json_out body;
+    char etag[ID_LEN + sizeof("\".json\"")];
+
+    if (open_document(e, answer, &d) == -1)
+        return;
+    if (d.result == NULL) {
+        refuse_result(e, &d);
+        goto close_document;
+    }
+    snprintf(etag, sizeof(etag), "\"%s.json\"", d.id);
+    add_result_headers(e, &d, etag);
+    if (is_known_to_client(e, etag)) {
+        reply_nothing(e, 304);
+        goto close_document;
+    }
+    json_out_init(&body);
+    task_result_write(&d, NULL, &body);
+    reply_json(e, 200, &body);
+
+close_document:
+    task_document_close(&d);
+}
