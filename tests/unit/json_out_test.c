@@ -80,13 +80,15 @@ no_shorter_decimal_of_a_float_reads_back(void **state)
     char text[32], shorter[32];
 
     (void)state;
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < 200000; i++) {
         uint32_t bits = (uint32_t)next_random(&random);
         float value;
         int digits;
 
         if (i % 4 == 0)
             bits &= 0x807FFFFF; /* subnormal */
+        else if (i % 4 == 1)    /* everyday sizes: 2^-16 to 2^48 */
+            bits = (bits & 0x807FFFFF) | (uint32_t)(111 + next_random(&random) % 65) << 23;
         memcpy(&value, &bits, sizeof(value));
         if (!isfinite(value) || value == 0)
             continue;
