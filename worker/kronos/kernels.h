@@ -17,8 +17,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A row of scores is read and written up to this many floats beyond its end. */
-#define KERNELS_OVERRUN 16
+/* Keys are read, and scores written, in whole tiles: up to so many floats beyond their end, less 1. */
+#define KERNELS_OVERRUN 64
 
 /**
  * kernels_choose(name): "avx512", "avx2", "portable", or NULL for the best one here. Returns 0,

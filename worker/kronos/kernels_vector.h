@@ -73,8 +73,8 @@ linear_tile(float *y, size_t y_stride, const float *x, size_t x_stride, const fl
 #pragma GCC unroll 4
         for (int j = 0; j < TILE_N; j++) {
             wk[j] = v_load(wn[j] + k);
-            /* The next tile of W follows this one in memory. */
-            __builtin_prefetch(wn[j] + k + TILE_N * n_in, 0, 3);
+            /* Tiles of W follow one another in memory: fetch in that order, two tiles ahead. */
+            __builtin_prefetch(w + TILE_N * (2 * n_in + k) + (size_t)j * VW, 0, 2);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < n_rows; m++) {
@@ -409,31 +409,27 @@ static void
 scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k, size_t k_stride,
     size_t n_rows, size_t n, size_t e)
 {
-    size_t n_v = (n + VW - 1) / VW, take;
+    size_t n_v = (n + VW - 1) / VW;
 
-    for (size_t j = 0; j < n_v; j += take) {
-        size_t left = n_v - j;
+    /* One query: as many positions as the registers hold, so that K is read in long pieces. */
+    if (n_rows == 1) {
+        size_t j = 0;
 
-        if (n_rows == 1 && left >= TILE_V_ONE) {
-            take = TILE_V_ONE;
+        for (; n_v - j >= TILE_V_ONE; j += TILE_V_ONE)
             scores_tile(s + j * VW, s_stride, q, q_stride, k + j * VW, k_stride, e, 1, TILE_V_ONE);
-            continue;
-        }
-        take = left >= TILE_N ? TILE_N : 1;
+        s += j * VW;
+        k += j * VW;
+        n_v -= j;
+    }
+    for (size_t j = 0; j < n_v; j += TILE_N)
         for (size_t m = 0, rows; m < n_rows; m += rows) {
             float *sm = s + m * s_stride + j * VW;
             const float *qm = q + m * q_stride, *kj = k + j * VW;
 
             rows = n_rows - m < TILE_M ? n_rows - m : TILE_M;
-#define SCORES_WIDE(r)   scores_tile(sm, s_stride, qm, q_stride, kj, k_stride, e, r, TILE_N)
-#define SCORES_NARROW(r) scores_tile(sm, s_stride, qm, q_stride, kj, k_stride, e, r, 1)
-            if (take == TILE_N) {
-                WITH_ROWS(rows, SCORES_WIDE)
-            } else {
-                WITH_ROWS(rows, SCORES_NARROW)
-            }
+#define SCORES(r) scores_tile(sm, s_stride, qm, q_stride, kj, k_stride, e, r, TILE_N)
+            WITH_ROWS(rows, SCORES)
         }
-    }
 }
 
 static void
