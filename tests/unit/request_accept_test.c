@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <glob.h>
 
 #include "api/request.h"
 #include "api/times.h"
@@ -474,6 +475,33 @@ a_webhook_is_judged_after_the_model_and_only_with_a_secret(void **state)
     request_clear(&request);
 }
 
+/* What schemas/openapi.yaml shows people must work as shown. */
+static void
+the_examples_of_the_schema_are_accepted(void **state)
+{
+    glob_t found;
+
+    (void)state;
+    assert_int_equal(glob("schemas/examples/request-single*.json", 0, NULL, &found), 0);
+    assert_true(found.gl_pathc >= 2);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        FILE *file = fopen(found.gl_pathv[i], "rb");
+        struct request request;
+        char body[8192];
+        size_t len;
+
+        assert_non_null(file);
+        len = fread(body, 1, sizeof(body) - 1, file);
+        fclose(file);
+        assert_true(len > 0 && len < sizeof(body) - 1);
+        body[len] = '\0';
+        accept(body, &request);
+        assert_int_equal(request.series[0].about.n_warnings, 0);
+        request_clear(&request);
+    }
+    globfree(&found);
+}
+
 int
 main(void)
 {
@@ -493,6 +521,7 @@ main(void)
         cmocka_unit_test(the_largest_request_is_accepted),
         cmocka_unit_test(a_horizon_over_the_models_context_is_refused_only_where_it_is_known),
         cmocka_unit_test(only_the_first_failing_relation_is_reported_and_before_the_model),
+        cmocka_unit_test(the_examples_of_the_schema_are_accepted),
         cmocka_unit_test(a_webhook_is_judged_after_the_model_and_only_with_a_secret),
     };
 
