@@ -38,7 +38,7 @@ struct request {
     long long seed;
     double temperature, top_p;
     bool has_samples, has_top_k, has_seed, has_temperature, has_top_p;
-    bool json, all_rows, no_chart, quiet;
+    bool json, all_rows, no_chart, quiet, raw;
 };
 
 static const struct option options[] = {
@@ -56,6 +56,7 @@ static const struct option options[] = {
     {"json", no_argument, NULL, 'j'},
     {"all", no_argument, NULL, 'a'},
     {"no-chart", no_argument, NULL, 'C'},
+    {"raw", no_argument, NULL, 'r'},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -80,6 +81,11 @@ usage(FILE *out)
         "  --json           print the task document instead of table and chart\n"
         "  --all            print every row of the table\n"
         "  --no-chart       the table only\n"
+        "  --raw            as the model says it; else low and high are widened to hold open and "
+        "close,\n"
+        "                   and volume is at least 0\n"
+        "  --raw            as the model says it; else low and high are widened to hold open\n"
+        "                   and close, and volume is at least 0\n"
         "  --quiet          no progress\n",
         STEPS_DEFAULT);
 }
@@ -172,6 +178,9 @@ parse_options(int argc, char *argv[], struct request *r, int *status)
             break;
         case 'C':
             r->no_chart = true;
+            break;
+        case 'r':
+            r->raw = true;
             break;
         case 'q':
             r->quiet = true;
@@ -267,7 +276,7 @@ static char *
 build_body(const struct request *r, const struct candles *candles, struct error *err)
 {
     size_t n = candles->n < (size_t)r->lookback ? candles->n : (size_t)r->lookback;
-    cJSON *body = cJSON_CreateObject(), *future, *overrides;
+    cJSON *body = cJSON_CreateObject(), *future, *overrides, *output;
     char interval[32] = "", *text = NULL;
 
     if (r->interval != NULL) {
@@ -285,8 +294,10 @@ build_body(const struct request *r, const struct candles *candles, struct error 
     error_set(err, ERR_MEMORY, "out of memory");
     if (body == NULL || add_candles(body, candles->rows + (candles->n - n), n) == -1 ||
         (future = cJSON_AddObjectToObject(body, "prediction_timestamps")) == NULL ||
-        (overrides = cJSON_AddObjectToObject(body, "overrides")) == NULL)
+        (overrides = cJSON_AddObjectToObject(body, "overrides")) == NULL ||
+        (output = cJSON_AddObjectToObject(body, "output")) == NULL)
         goto done;
+    cJSON_AddBoolToObject(output, "repair", !r->raw);
     cJSON_AddStringToObject(future, "interval", interval);
     cJSON_AddNumberToObject(future, "count", (double)r->steps);
     if (r->has_samples)
