@@ -84,8 +84,6 @@ usage(FILE *out)
         "  --raw            as the model says it; else low and high are widened to hold open and "
         "close,\n"
         "                   and volume is at least 0\n"
-        "  --raw            as the model says it; else low and high are widened to hold open\n"
-        "                   and close, and volume is at least 0\n"
         "  --quiet          no progress\n",
         STEPS_DEFAULT);
 }
