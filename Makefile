@@ -100,6 +100,7 @@ API_SRC := \
 	api/reply.c \
 	api/problem.c \
 	api/json_strict.c \
+	api/msgpack_strict.c \
 	api/json_out.c \
 	api/times.c \
 	api/python_repr.c \

@@ -1,7 +1,7 @@
 /*
  * request.h - A request body -> tasks, or a problem that names the field.
  *
- * request_json.c turns bytes into a tree (strictly), request_fields.c judges the
+ * request_json.c turns bytes, JSON or msgpack, into a tree (strictly), request_fields.c judges the
  * tree and builds the tasks; the other request_*.c have a part of the schema each.
  * Nothing here knows HTTP, Redis or time.
  */
@@ -58,6 +58,12 @@ struct request {
     size_t n_series;
     struct request_series *series;
 };
+
+enum request_form { REQUEST_JSON, REQUEST_MSGPACK };
+
+/** request_read_body(...): request_read_single() of a body in either form; 400 malformed_msgpack. */
+int request_read_body(const char *body, size_t size, enum request_form form,
+    const struct request_rules *rules, struct request *out, struct problem *problem);
 
 /**
  * request_read_single(body, size, rules, out, problem):

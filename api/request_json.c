@@ -1,34 +1,47 @@
 /*
- * request_json.c - A JSON body -> a tree -> a request.
+ * request_json.c - The bytes of a body, JSON or msgpack -> a tree -> a request.
  *
- * An empty body is a missing one, not malformed JSON: the schema answers it.
+ * An empty body is a missing one, not a malformed one: the schema answers it.
  */
 #include "api/request_internal.h"
 
 #include "api/json_strict.h"
+#include "api/msgpack_strict.h"
 
 /* Far above any request (2048 candles of 7 values), so that too long lists are still refused by
  * name; far below what 10 MiB of "[[],[]" would cost in memory. */
 #define VALUES_MAX ((size_t)1 << 18)
 
 int
-request_read_single(const char *body, size_t size, const struct request_rules *rules,
-    struct request *out, struct problem *problem)
+request_read_body(const char *body, size_t size, enum request_form form,
+    const struct request_rules *rules, struct request *out, struct problem *problem)
 {
-    struct json_fault fault;
+    bool is_json = form == REQUEST_JSON;
+    struct json_fault fault = {0};
     cJSON *tree = NULL;
     int rc;
 
     *out = (struct request){0};
-    if (size > 0 && (tree = json_strict_parse(body, size, VALUES_MAX, &fault)) == NULL) {
+    if (size > 0)
+        tree = is_json ? json_strict_parse(body, size, VALUES_MAX, &fault)
+                       : msgpack_strict_parse(body, size, VALUES_MAX, &fault);
+    if (size > 0 && tree == NULL) {
         if (fault.reason == NULL)
             return problem_set(problem, 500, "internal", "out of memory");
-        (void)problem_set(problem, 400, "malformed_json", "malformed JSON at byte %zu: %s",
-            fault.offset, fault.reason);
+        (void)problem_set(problem, 400, is_json ? "malformed_json" : "malformed_msgpack",
+            "malformed %s at byte %zu: %s", is_json ? "JSON" : "msgpack", fault.offset,
+            fault.reason);
         problem_extra(problem, "offset", cJSON_CreateNumber((double)fault.offset));
         return -1;
     }
     rc = request_read_tree(tree, rules, out, problem);
     cJSON_Delete(tree);
     return rc;
+}
+
+int
+request_read_single(const char *body, size_t size, const struct request_rules *rules,
+    struct request *out, struct problem *problem)
+{
+    return request_read_body(body, size, REQUEST_JSON, rules, out, problem);
 }

@@ -161,10 +161,59 @@ a_damaged_body_is_accepted_with_a_sound_task_or_refused_by_name(void **state)
     assert_true(n_accepted > n / 100 && n_malformed > n / 10 && n_invalid > n / 20);
 }
 
+static size_t allocations_left;
+
+static void *
+failing_malloc(size_t size)
+{
+    if (allocations_left == 0)
+        return NULL;
+    allocations_left--;
+    return malloc(size);
+}
+
+/* One body that is accepted, one with faults: memory ends at every allocation of the tree. */
+static void
+memory_that_ends_anywhere_is_a_refusal_and_no_leak(void **state)
+{
+    static const char invalid[] =
+        "{\"candles\":[{\"open\":0},7],\"output\":{\"x\":1,\"stats\":[\"y\"]},"
+        "\"timestamps\":[true,\"x\"],\"series_id\":\"\\n\"}";
+    const char *const texts[] = {bodies[0], invalid};
+    cJSON_Hooks hooks = {.malloc_fn = failing_malloc, .free_fn = free};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        bool has_ended = false;
+
+        for (size_t n = 0; !has_ended; n++) {
+            struct problem p = {0};
+            struct request request;
+            cJSON *document;
+
+            allocations_left = n;
+            cJSON_InitHooks(&hooks);
+            if (request_read_single(texts[i], strlen(texts[i]), &test_rules, &request, &p) == 0) {
+                request_clear(&request);
+                has_ended = true;
+            } else {
+                assert_true(p.status == 500 || p.status == 422);
+                assert_non_null(p.code);
+                document = problem_to_json(&p, "r");
+                has_ended = p.status == 422 && allocations_left > 0;
+                cJSON_Delete(document);
+                problem_clear(&p);
+            }
+            cJSON_InitHooks(NULL);
+        }
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_that_ends_anywhere_is_a_refusal_and_no_leak),
         cmocka_unit_test(a_damaged_body_is_accepted_with_a_sound_task_or_refused_by_name),
     };
 

@@ -1,0 +1,248 @@
+/*
+ * msgpack_strict.c - A msgpack body as a cJSON tree, by the cursor of common/msgpack_read.
+ *
+ * The tree is the one a JSON body gives, so everything behind it is judged by the same code
+ * and answered with the same words.
+ */
+#include "api/msgpack_strict.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "common/little_endian.h"
+#include "common/msgpack_read.h"
+
+struct builder {
+    struct msgpack_read in;
+    size_t depth;
+    size_t values_left;
+    size_t names_left; /* names before the wanted one; SIZE_MAX: none is wanted */
+    size_t wanted_at;  /* where the wanted name starts, once passed */
+    size_t fault_at;   /* where the value or name starts that is wrong */
+    bool out_of_memory;
+};
+
+static cJSON *build(struct builder *b);
+
+static cJSON *
+refuse(struct builder *b, size_t at, const char *reason)
+{
+    (void)msgpack_read_fault(&b->in, reason);
+    b->fault_at = at;
+    return NULL;
+}
+
+/* ${tree} or what is missing of it. */
+static cJSON *
+made(struct builder *b, cJSON *tree)
+{
+    if (tree == NULL)
+        b->out_of_memory = true;
+    return tree;
+}
+
+static char *
+copy_text(struct builder *b, const char *text, size_t len)
+{
+    char *copy = cJSON_malloc(len + 1);
+
+    if (copy == NULL) {
+        b->out_of_memory = true;
+        return NULL;
+    }
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+/* Is this the first byte of a text? */
+static bool
+is_text(uint8_t first)
+{
+    return (first & 0xE0) == 0xA0 || (first >= 0xD9 && first <= 0xDB);
+}
+
+static cJSON *
+build_text(struct builder *b, size_t at)
+{
+    const char *text;
+    cJSON *item;
+    size_t len;
+
+    if (msgpack_read_text(&b->in, &text, &len) == -1)
+        return refuse(b, at, "a text that cannot be read");
+    if ((item = made(b, cJSON_CreateNull())) == NULL)
+        return NULL;
+    if ((item->valuestring = copy_text(b, text, len)) == NULL) {
+        cJSON_Delete(item);
+        return NULL;
+    }
+    item->type = cJSON_String;
+    return item;
+}
+
+/* float32 and float64 are read here, because the cursor refuses what is not finite. */
+static cJSON *
+build_real(struct builder *b, size_t at, size_t n)
+{
+    uint8_t reversed[8] = {0};
+    double value;
+
+    if (b->in.size - b->in.at < 1 + n)
+        return refuse(b, at, "cut off");
+    for (size_t i = 0; i < n; i++)
+        reversed[n - 1 - i] = b->in.data[b->in.at + 1 + i];
+    value = n == 4 ? (double)le_get_float(reversed) : le_get_double(reversed);
+    b->in.at += 1 + n;
+    return made(b, cJSON_CreateNumber(value));
+}
+
+/* The name goes into the item; then the item only has to join the list. */
+static bool
+add_member(struct builder *b, cJSON *object)
+{
+    size_t at = b->in.at, len;
+    const char *text;
+    cJSON *item;
+    char *name;
+
+    if (b->names_left != SIZE_MAX && b->names_left-- == 0) {
+        b->wanted_at = at;
+        b->names_left = SIZE_MAX;
+    }
+    if (at < b->in.size && !is_text(b->in.data[at])) {
+        (void)refuse(b, at, "a name that is no text");
+        return false;
+    }
+    if (msgpack_read_text(&b->in, &text, &len) == -1) {
+        (void)refuse(b, at, "a name that cannot be read");
+        return false;
+    }
+    if ((name = copy_text(b, text, len)) == NULL)
+        return false;
+    if ((item = build(b)) == NULL) {
+        cJSON_free(name);
+        return false;
+    }
+    item->string = name;
+    (void)cJSON_AddItemToArray(object, item); /* only fails for NULL */
+    return true;
+}
+
+static bool
+add_element(struct builder *b, cJSON *array)
+{
+    cJSON *item = build(b);
+
+    if (item == NULL)
+        return false;
+    (void)cJSON_AddItemToArray(array, item);
+    return true;
+}
+
+static cJSON *
+build_container(struct builder *b, size_t at, bool is_map)
+{
+    struct msgpack_map map;
+    uint32_t n;
+    cJSON *tree;
+
+    if (b->depth == JSON_STRICT_DEPTH_MAX)
+        return refuse(b, at, "nested deeper than 16");
+    if ((is_map ? msgpack_read_map(&b->in, &map) : msgpack_read_array(&b->in, &n)) == -1)
+        return refuse(b, at, "cut off");
+    if (is_map)
+        n = map.left;
+    if ((tree = made(b, is_map ? cJSON_CreateObject() : cJSON_CreateArray())) == NULL)
+        return NULL;
+    b->depth++;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!(is_map ? add_member(b, tree) : add_element(b, tree))) {
+            cJSON_Delete(tree);
+            return NULL;
+        }
+    }
+    b->depth--;
+    return tree;
+}
+
+static cJSON *
+build(struct builder *b)
+{
+    size_t at = b->in.at;
+    uint8_t first;
+    bool flag;
+    double value;
+
+    if (at == b->in.size)
+        return refuse(b, at, "cut off");
+    if (b->values_left-- == 0) {
+        b->values_left = 0;
+        return refuse(b, at, "more values than any request has");
+    }
+    first = b->in.data[at];
+    if ((first & 0xF0) == 0x80 || first == 0xDE || first == 0xDF)
+        return build_container(b, at, true);
+    if ((first & 0xF0) == 0x90 || first == 0xDC || first == 0xDD)
+        return build_container(b, at, false);
+    if (is_text(first))
+        return build_text(b, at);
+    if (first >= 0xC4 && first <= 0xC6)
+        return refuse(b, at, "a bin, which no member is");
+    if (first == 0xCA || first == 0xCB)
+        return build_real(b, at, first == 0xCA ? 4 : 8);
+    if (msgpack_read_nil(&b->in))
+        return made(b, cJSON_CreateNull());
+    if (first == 0xC2 || first == 0xC3) {
+        (void)msgpack_read_bool(&b->in, &flag);
+        return made(b, cJSON_CreateBool(flag));
+    }
+    if (msgpack_read_real(&b->in, &value) == -1) /* an integer, or a type nobody uses */
+        return refuse(b, at, "a value that cannot be read");
+    return made(b, cJSON_CreateNumber(value));
+}
+
+static cJSON *
+build_document(struct builder *b, const void *data, size_t size)
+{
+    cJSON *tree;
+
+    msgpack_read_init(&b->in, data, size);
+    tree = build(b);
+    if (tree != NULL && b->in.at != size) {
+        cJSON_Delete(tree);
+        return refuse(b, b->in.at, "bytes after the value");
+    }
+    return tree;
+}
+
+cJSON *
+msgpack_strict_parse(const void *data, size_t size, size_t max_values, struct json_fault *fault)
+{
+    struct builder b = {.values_left = max_values, .names_left = SIZE_MAX};
+    struct builder again = {.values_left = max_values};
+    size_t ordinal = 0;
+    cJSON *tree = build_document(&b, data, size);
+
+    *fault = (struct json_fault){0};
+    if (tree == NULL) {
+        if (!b.out_of_memory)
+            *fault = (struct json_fault){.offset = b.fault_at, .reason = b.in.fault};
+        return NULL;
+    }
+    switch (json_strict_duplicate(tree, &ordinal)) {
+    case 0:
+        return tree;
+    case 1:
+        cJSON_Delete(tree);
+        again.names_left = ordinal - 1;
+        cJSON_Delete(build_document(&again, data, size));
+        fault->offset = again.wanted_at;
+        fault->reason = "a name occurs twice in one map";
+        return NULL;
+    default:
+        cJSON_Delete(tree);
+        return NULL;
+    }
+}
