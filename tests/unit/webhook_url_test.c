@@ -50,12 +50,10 @@ everything_two_readers_could_take_differently_is_refused(void **state)
         "https://a.example:22/", "https://a.example:80/", "https://a.example:/",
         "https://a.example:4 43/", "https://a.example:99999/", "https://a.example:443x/",
         "https://a.example\\@b/", "https://a b/", "https://a.example/\n", "https://a.example/\x7f",
-        "https://a.example/\xE2\x82\xAC",
-        "https://b\xC3\xBC"
-        "cher.example/",
-        "https://a..example/", "https://.a.example/", "https://a.example%2f/", "https://a,b/",
-        "https://[::1/", "https://[::1]x/", "https://[1.2.3.4]/", "https://[fe80::1%25eth0]/",
-        "https://::1/", "https://localhost/", "https://LOCALHOST./", "https://a.localhost/"};
+        "https://a.example/\xE2\x82\xAC", "https://b\303\274cher.example/", "https://a..example/",
+        "https://.a.example/", "https://a.example%2f/", "https://a,b/", "https://[::1/",
+        "https://[::1]x/", "https://[1.2.3.4]/", "https://[fe80::1%25eth0]/", "https://::1/",
+        "https://localhost/", "https://LOCALHOST./", "https://a.localhost/"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++)
