@@ -1,7 +1,9 @@
 """The worker alone, without the API: tasks are put into the queue by a tool, workers and Redis are killed."""
 import json
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -57,6 +59,94 @@ class Queue:
 @pytest.fixture
 def queue(service):
     return Queue(service)
+
+
+def _hang_up(peer):
+    """Closing alone would not be seen by the peer while another thread still reads from it."""
+    try:
+        peer.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+class LosingProxy:
+    """Stands between a worker and Redis. Loses the reply to the first command that has all of some words, with the
+    connection; or holds back what BLPOP answers."""
+
+    def __init__(self, service):
+        self.target = str(service.redis.socket_path)
+        self.path = service.directory / "proxy.sock"
+        self.url = f"unix://{self.path}"
+        self.words, self.lost = None, 0
+        self.hints_flow = threading.Event()
+        self.hints_flow.set()
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen(16)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose(self, *words):
+        self.words = [f"\r\n{word}\r\n".encode() for word in words]
+
+    def close(self):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self.target)
+            except OSError:
+                client.close()
+                continue
+            losing, waits = threading.Event(), threading.Event()
+            threading.Thread(target=self._forward, args=(client, server, losing, waits), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client, losing, waits), daemon=True).start()
+
+    def _forward(self, client, server, losing, waits):
+        try:
+            while data := client.recv(65536):
+                if b"BLPOP" in data:
+                    waits.set()
+                if self.words and all(word in data for word in self.words):
+                    self.words = None
+                    losing.set()
+                server.sendall(data)
+        except OSError:
+            pass
+        _hang_up(server)
+
+    def _answer(self, server, client, losing, waits):
+        try:
+            while data := server.recv(65536):
+                if waits.is_set():
+                    self.hints_flow.wait(20)
+                if losing.is_set():
+                    self.lost += 1
+                    break
+                client.sendall(data)
+        except OSError:
+            pass
+        _hang_up(client)
+
+
+@pytest.fixture
+def proxy(service):
+    made = LosingProxy(service)
+    yield made
+    made.close()
+
+
+def start_worker_behind(service, proxy, *flags):
+    direct, service.redis.url = service.redis.url, proxy.url
+    try:
+        return service.start_worker(*flags)
+    finally:
+        service.redis.url = direct
 
 
 def forget_restart(service):
@@ -120,11 +210,12 @@ def test_a_worker_that_was_frozen_past_its_lease_publishes_nothing(service, queu
     assert queue.counter("completed") == 1
 
 
-def test_a_lease_outlasts_many_renewals_while_the_engine_moves(service, queue):
-    worker = service.start_worker("--lease-ms", 600, "--step-delay-ms", 200, "--slots", 2)
-    running = queue.submit("--horizon", 16, "--samples", 2)
+def test_a_lease_outlasts_many_renewals_while_the_engine_lives(service, queue):
+    # Nothing but the engine's loop moves for longer than a lease, and a second job only waits for slots.
+    worker = service.start_worker("--lease-ms", 600, "--step-delay-ms", 1500, "--slots", 2)
+    running = queue.submit("--horizon", 3, "--samples", 2)
     queue.running(running)
-    waiting = queue.submit("--horizon", 2, "--samples", 2)
+    waiting = queue.submit("--horizon", 1, "--samples", 2)
     assert queue.ended(running)["attempts"] == 1
     assert queue.ended(waiting)["attempts"] == 1
     assert queue.counter("recovered_lease") == 0
@@ -173,6 +264,19 @@ def test_term_while_nothing_is_to_do_loses_no_task_submitted_at_that_moment(serv
     assert worker.stop() == 0
     service.start_worker()
     assert {queue.ended(task_id)["status"] for task_id in ids} == {"completed"}
+
+
+def test_a_hint_that_comes_after_term_goes_back_to_its_list(service, queue, proxy):
+    worker = start_worker_behind(service, proxy)
+    proxy.hints_flow.clear()
+    task_id = queue.submit()
+    wait_for(lambda: service.redis.command("LLEN", f"{PREFIX}:list:normal") == 0, 10, "BLPOP has taken the hint")
+    worker.signal(signal.SIGTERM)
+    wait_for(lambda: worker.log_lines(message="stopping"), 10, "the worker stops")
+    proxy.hints_flow.set()
+    assert worker.popen.wait(10) == 0
+    assert service.redis.command("LRANGE", f"{PREFIX}:list:normal", 0, -1) == [task_id]
+    assert service.redis.command("HGET", f"{PREFIX}:task:{task_id}", "fence") == "0", "it was never claimed"
 
 
 def test_quiet_takes_nothing_new_and_finishes_what_it_has(service, queue):
@@ -228,6 +332,27 @@ def test_killed_client_connections_cost_nothing(service, queue):
     service.redis.command("CLIENT", "KILL", "TYPE", "normal")
     assert {queue.ended(task_id)["status"] for task_id in ids} == {"completed"}
     assert {queue.show(task_id)["attempts"] for task_id in ids} == {1}
+
+
+def test_a_claim_whose_reply_is_lost_costs_the_task_no_attempt_and_no_lease_time(service, queue, proxy):
+    worker = start_worker_behind(service, proxy)
+    proxy.lose("normal", "15000")  # of all scripts only claim has a priority and the lease
+    task_id = queue.submit()
+    done = queue.ended(task_id, 10)  # sooner than the lease of 15 s
+    assert proxy.lost == 1
+    assert done["status"] == "completed" and done["attempts"] == 1, done
+    assert worker.log_lines(message="released a lease this worker does not hold", task_id=task_id)
+    assert queue.counter("recovered_lease") == 0
+
+
+def test_a_complete_whose_reply_is_lost_is_repeated_and_publishes_once(service, queue, proxy):
+    worker = start_worker_behind(service, proxy, "--step-delay-ms", 50)
+    task_id = queue.submit("--horizon", 10)
+    queue.running(task_id)
+    proxy.lose(task_id, "1")  # no renewal is due yet: the next command with the id and its fence delivers it
+    assert queue.ended(task_id, 10)["status"] == "completed"
+    assert finished_line(worker, task_id)["status"] == "already_completed" and proxy.lost == 1
+    assert queue.counter("completed") == 1 and queue.counter("fenced") == 0
 
 
 def test_an_input_that_does_not_decode_fails_at_once_and_the_next_task_runs(service, queue):
@@ -372,6 +497,8 @@ def test_a_suspect_runs_alone_and_keeps_its_place(service, queue):
     lines = worker.log_lines(message="task finished")
     assert [line["task_id"] for line in lines] == [first, suspect, after]
     assert {line["batch_size"] for line in lines} == {1}, "nothing stepped beside the suspect"
+    stats = dict(line.split(":") for line in service.redis.command("INFO", "commandstats").splitlines() if ":" in line)
+    assert stats["cmdstat_lpush"].startswith("calls=1,"), "the suspect's hint was put back once, not over and over"
 
 
 def test_once_ends_after_one_task(service, queue):
