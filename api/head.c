@@ -167,8 +167,6 @@ judge_request_line(struct head *head, char *line, struct problem *problem)
     if ((verdict = judge_version(head, version, problem)) != HEAD_MORE ||
         (verdict = judge_target(head, target, problem)) != HEAD_MORE)
         return verdict;
-    if (strlen(line) > HEAD_METHOD_MAX)
-        return refuse(problem, 501, "method_not_implemented", "the method is not known");
     head->method = method_from_text(line);
     head->has_request_line = true;
     return HEAD_MORE;
@@ -302,6 +300,9 @@ take_byte(struct head *head, char c, struct problem *problem)
         return malformed(problem, "a line ends without CR");
     if ((byte < ' ' && c != '\t') || byte == 0x7f)
         return malformed(problem, "a control character in the header block");
+    if (!head->has_request_line && head->size == HEAD_METHOD_MAX &&
+        memchr(head->block, ' ', head->size) == NULL && c != ' ')
+        return malformed(problem, "the method is longer than any method");
     if (!head->has_request_line &&
         head->size == HEAD_METHOD_MAX + HEAD_TARGET_MAX + sizeof("HTTP/1.1"))
         return refuse(problem, 414, "uri_too_long", "the target is longer than 4096 bytes");

@@ -74,7 +74,7 @@ check_security(const struct config *config, const struct listen_address *listen)
 
 /* Redis is there and may lose tasks, or does not let us in: that is for the operator. */
 static int
-check_redis(const struct config *config, const struct redis_settings *settings)
+check_redis(const struct config *config, const struct redis_settings *settings, bool *is_there)
 {
     struct redis_settings quick = *settings;
     struct error err = {.code = ERR_NONE};
@@ -96,6 +96,7 @@ check_redis(const struct config *config, const struct redis_settings *settings)
     } else if (err.text[0] != '\0') {
         log_warning("api.main", "Redis", LOG_TEXT("error_message", err.text));
     }
+    *is_there = c != NULL;
     redisFree(c);
     redis_settings_clear(&quick);
     return status;
@@ -178,6 +179,11 @@ on_stop(evutil_socket_t signal_number, short what, void *cookie)
     (void)what;
     if (d->server.is_stopping)
         return;
+    if (d->server.http == NULL) { /* not listening yet: nobody to answer */
+        d->server.is_stopping = true;
+        event_base_loopbreak(d->server.base);
+        return;
+    }
     log_info("api.main", "stopping", LOG_INT("signal", signal_number),
         LOG_INT("held", waiters_count(d->server.waiters)),
         LOG_INT("connections", guards_count(d->server.guards)));
@@ -222,25 +228,32 @@ on_libevent_message(int severity, const char *message)
 /* ---- from nothing to the loop and back ---- */
 
 static int
-add_events(struct daemon *d, bool is_insecure, struct error *err)
+catch_signals(struct daemon *d, struct error *err)
 {
     static const struct {
         int number;
         event_callback_fn fn;
     } signals[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hangup}};
-    struct event_base *base = d->server.base;
 
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-        d->signals[i] = evsignal_new(base, signals[i].number, signals[i].fn, d);
+        d->signals[i] = evsignal_new(d->server.base, signals[i].number, signals[i].fn, d);
         if (d->signals[i] == NULL || event_add(d->signals[i], NULL) == -1)
             return error_set(err, ERR_SYSTEM, "signal %d cannot be caught", signals[i].number);
     }
+    if ((d->stop_look = event_new(d->server.base, -1, 0, on_stop_look, d)) == NULL)
+        return error_set(err, ERR_MEMORY, "out of memory");
+    return 0;
+}
+
+static int
+start_timers(struct daemon *d, bool is_insecure, struct error *err)
+{
+    struct event_base *base = d->server.base;
+
     d->ready_look = event_new(base, -1, 0, on_ready_look, d);
-    d->stop_look = event_new(base, -1, 0, on_stop_look, d);
     d->insecure_tick = event_new(base, -1, EV_PERSIST, on_insecure_tick, d);
     d->alive_tick = event_new(base, -1, EV_PERSIST, on_alive_tick, d);
-    if (d->ready_look == NULL || d->stop_look == NULL || d->insecure_tick == NULL ||
-        d->alive_tick == NULL)
+    if (d->ready_look == NULL || d->insecure_tick == NULL || d->alive_tick == NULL)
         return error_set(err, ERR_MEMORY, "out of memory");
     schedule(d->ready_look, 0);
     if (announce_alive_ms() > 0)
@@ -252,9 +265,23 @@ add_events(struct daemon *d, bool is_insecure, struct error *err)
     return 0;
 }
 
+/*
+ * Redis answered a moment ago: let the link come up before the first client does, so that
+ * nobody is refused for being early. Ticks of models.c turn the loop.
+ */
+static void
+meet_redis(struct server *s)
+{
+    int64_t until_ms = clock_monotonic_ms() + MAIN_REDIS_START_MS;
+
+    while (!(store_is_ready(s->store) && models_at(s->models, 0)->is_seen) &&
+           clock_monotonic_ms() < until_ms)
+        event_base_loop(s->base, EVLOOP_ONCE);
+}
+
 static int
-start(struct daemon *d, const struct redis_settings *redis, const struct listen_address *listen,
-    struct error *err)
+start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
+    const struct listen_address *listen, struct error *err)
 {
     const struct config *c = d->server.config;
     struct server *s = &d->server;
@@ -262,6 +289,8 @@ start(struct daemon *d, const struct redis_settings *redis, const struct listen_
 
     if ((s->base = event_base_new()) == NULL)
         return error_set(err, ERR_MEMORY, "no event loop");
+    if (catch_signals(d, err) == -1) /* first of all: process 1 has no other way to be stopped */
+        return -1;
     if ((s->store = store_new(s->base, redis, config_bool(c, CONFIG_ALLOW_VOLATILE), err)) == NULL)
         return -1;
     s->models = models_new(s->base, s->store, config_text(c, CONFIG_DEFAULT_MODEL), err);
@@ -271,13 +300,17 @@ start(struct daemon *d, const struct redis_settings *redis, const struct listen_
         s->base, redis, s->store, s->models, (size_t)config_integer(c, CONFIG_MAX_WAITERS), err);
     if (s->waiters == NULL || (d->sweep = sweep_new(s->base, s->store, s->models, err)) == NULL)
         return -1;
+    if (redis_is_there)
+        meet_redis(s);
+    if (s->is_stopping)
+        return 0; /* told to stop before it began */
     if ((fd = listen_open(listen, &port, err)) == -1)
         return -1;
     if (server_listen(s, fd, err) == -1) {
         close(fd);
         return -1;
     }
-    if (add_events(d, !listen->is_loopback, err) == -1)
+    if (start_timers(d, !listen->is_loopback, err) == -1)
         return -1;
     log_info("api.main", "listening", LOG_TEXT("event", "listening"), LOG_INT("port", port),
         LOG_TEXT("listen", config_text(c, CONFIG_LISTEN)), LOG_TEXT("version", KRONOSQ_VERSION),
@@ -292,19 +325,22 @@ finish(struct daemon *d)
     struct event *events[] = {d->signals[0], d->signals[1], d->signals[2], d->ready_look,
         d->stop_look, d->insecure_tick, d->alive_tick};
     struct server *s = &d->server;
+    sigset_t all;
 
-    sweep_free(d->sweep);
-    store_free(s->store);
-    waiters_free(s->waiters);
-    if (s->http != NULL) {
-        event_base_loop(
-            s->base, EVLOOP_NONBLOCK); /* the last replies, as far as sockets take them */
-        server_close(s);
-    }
-    models_free(s->models);
+    sigfillset(&all); /* a second TERM must not end what the first has begun */
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    s->is_stopping = true;
     for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
         if (events[i] != NULL)
             event_free(events[i]);
+    sweep_free(d->sweep);
+    store_free(s->store);
+    waiters_free(s->waiters);
+    models_free(s->models);
+    if (s->http != NULL) { /* the last replies, as far as sockets take them at once */
+        event_base_loop(s->base, EVLOOP_NONBLOCK);
+        server_close(s);
+    }
     if (s->base != NULL)
         event_base_free(s->base);
     if (s->n_taken != s->n_answered)
@@ -320,6 +356,7 @@ main(int argc, char *argv[])
     struct redis_settings redis;
     struct config *config;
     struct error err;
+    bool redis_is_there = false;
     int status = config_start(&config, CONFIG_API, argc, argv, environ);
 
     if (status != CONFIG_START_RUN)
@@ -334,15 +371,16 @@ main(int argc, char *argv[])
         goto free_config;
     }
     if ((status = check_security(config, &listen)) != 0 ||
-        (status = check_redis(config, &redis)) != 0)
+        (status = check_redis(config, &redis, &redis_is_there)) != 0)
         goto clear_redis;
     raise_fd_limit((size_t)config_integer(config, CONFIG_MAX_CONNECTIONS));
-    if (start(&d, &redis, &listen, &err) == -1) {
+    if (start(&d, &redis, redis_is_there, &listen, &err) == -1) {
         log_with(
             LOG_LEVEL_CRITICAL, "api.main", "cannot start", LOG_TEXT("error_message", err.text));
         status = EXIT_FAILURE;
     } else {
-        event_base_dispatch(d.server.base);
+        if (!d.server.is_stopping)
+            event_base_dispatch(d.server.base);
         log_info("api.main", "stopped");
         status = EXIT_SUCCESS;
     }

@@ -38,6 +38,8 @@ struct submission {
     bool is_replay;     /* an Idempotency-Key met its first request */
     bool is_new;        /* this request made the task */
     int64_t created_ms; /* our clock; only for a document Redis could not be asked for */
+    char scope[IDEMPOTENCY_HEX + 1]; /* of the Idempotency-Key, "" without one */
+    char digest[IDEMPOTENCY_HEX + 1];
 };
 
 static void
@@ -335,7 +337,7 @@ free_it:
 
 /* Encode and send; 0, or -1 with ${err} and nothing sent. */
 static int
-send_task(struct submission *s, const char *idempotency, const char *digest, struct error *err)
+send_task(struct submission *s, struct error *err)
 {
     const struct request_series *r = &s->request.series[0];
     const struct config *config = s->exchange->server->config;
@@ -365,8 +367,8 @@ send_task(struct submission *s, const char *idempotency, const char *digest, str
         .id = id,
         .priority = s->request.priority,
         .owner = SERVER_OWNER,
-        .idempotency = idempotency,
-        .digest = digest,
+        .idempotency = s->scope[0] != '\0' ? s->scope : NULL,
+        .digest = s->digest,
         .result_ttl_ms = s->request.result_ttl_ms,
         .idem_ttl_ms = QUEUE_IDEM_TTL_MS,
         .deadline_in_ms = s->request.deadline_ms,
@@ -413,6 +415,61 @@ choose_waiting(struct submission *s)
     return true;
 }
 
+/* Who serves the model is known, as far as it can be. */
+static void
+store_task(struct submission *s)
+{
+    struct request_series *series = &s->request.series[0];
+    struct error err;
+
+    if (!choose_waiting(s)) {
+        submission_free(s);
+        return;
+    }
+    if (s->model->is_seen && s->model->n_live == 0)
+        task_about_warn(&series->about, "no_worker", "",
+            "no worker serves %s now; the task waits for one", s->request.model);
+    if (send_task(s, &err) == -1) {
+        reply_error(s->exchange, &err);
+        submission_free(s);
+        return;
+    }
+    /* the input is encoded; a held request needs no more than `about` */
+    task_free(series->task);
+    series->task = NULL;
+}
+
+/* The first look at the model's workers was taken, just after the process started. */
+static void
+on_fleet_seen(void *cookie, const struct queue_fleet *fleet)
+{
+    (void)fleet; /* models.c has noted it */
+    store_task(cookie);
+}
+
+/* Judge the body; 0, or -1 with ${problem}. */
+static int
+judge_body(struct submission *s, const char *bytes, size_t size, struct problem *problem)
+{
+    struct exchange *e = s->exchange;
+    struct request_rules rules = rules_of(e->server);
+    char key[IDEMPOTENCY_KEY_MAX + 1];
+    struct error err;
+
+    if (request_read_single(bytes, size, &rules, &s->request, problem) == -1 ||
+        idempotency_key(e->head, key, problem) == -1)
+        return -1;
+    s->model = models_find(e->server->models, s->request.model);
+    if (s->model != NULL &&
+        idempotency_fingerprint(head_path(e->head), MEDIA_JSON, bytes, size, s->digest, &err) ==
+            0 &&
+        (key[0] == '\0' || idempotency_scope(SERVER_OWNER, key, s->scope, &err) == 0))
+        return 0;
+    log_error("api.submit", "a judged request cannot be stored",
+        LOG_TEXT("request_id", e->request_id), LOG_TEXT("model", s->request.model));
+    return problem_set(problem, 500, "internal", "the request failed inside; the log tells why");
+}
+
 /* POST /v1/predict/single arrived, whole; on_submitted() goes on. */
 void
 submit_single(struct exchange *e, const char *param)
@@ -420,55 +477,31 @@ submit_single(struct exchange *e, const char *param)
     struct evbuffer *body = evhttp_request_get_input_buffer(e->http);
     size_t size = evbuffer_get_length(body);
     const char *bytes = size > 0 ? (const char *)evbuffer_pullup(body, -1) : "";
-    struct request_rules rules = rules_of(e->server);
-    struct problem problem = {0};
-    char key[IDEMPOTENCY_KEY_MAX + 1], scope[IDEMPOTENCY_HEX + 1], digest[IDEMPOTENCY_HEX + 1];
+    struct server *server = e->server;
     struct submission *s = calloc(1, sizeof(*s));
+    struct problem problem = {0};
     struct error err;
 
     (void)param;
     if (s == NULL || bytes == NULL) {
+        free(s);
         error_set(&err, ERR_MEMORY, "no memory for a request");
-        goto fail;
+        reply_error(e, &err);
+        return;
     }
     s->exchange = e;
     s->created_ms = clock_wall_ms();
-    if (request_read_single(bytes, size, &rules, &s->request, &problem) == -1 ||
-        idempotency_key(e->head, key, &problem) == -1) {
+    if (judge_body(s, bytes, size, &problem) == -1) {
         reply_problem(e, &problem);
         submission_free(s);
         return;
     }
-    if ((s->model = models_find(e->server->models, s->request.model)) == NULL ||
-        s->request.n_series != 1) {
-        error_set(&err, ERR_INVALID, "a judged request has no known model or not one series");
-        goto fail;
-    }
-    if (idempotency_fingerprint(head_path(e->head), MEDIA_JSON, bytes, size, digest, &err) == -1 ||
-        (key[0] != '\0' && idempotency_scope(SERVER_OWNER, key, scope, &err) == -1))
-        goto fail;
     evbuffer_drain(body, size); /* a held request need not hold its body */
-    if (!store_is_ready(e->server->store)) {
+    if (!store_is_ready(server->store)) {
         reply_store_unavailable(e);
         submission_free(s);
         return;
     }
-    if (!choose_waiting(s)) {
-        submission_free(s);
-        return;
-    }
-    if (s->model->is_seen && s->model->n_live == 0)
-        task_about_warn(&s->request.series[0].about, "no_worker", "",
-            "no worker serves %s now; the task waits for one", s->request.model);
-    if (send_task(s, key[0] != '\0' ? scope : NULL, digest, &err) == -1)
-        goto fail;
-    /* the input is encoded; a held request needs no more than `about` */
-    task_free(s->request.series[0].task);
-    s->request.series[0].task = NULL;
-    return;
-
-fail:
-    reply_error(e, &err);
-    if (s != NULL)
-        submission_free(s);
+    if (s->model->is_seen || models_ask_fleet(server->models, s->model, on_fleet_seen, s) == -1)
+        store_task(s);
 }

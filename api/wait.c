@@ -21,6 +21,8 @@
 
 #define WAIT_BUCKETS   4096 /* twice the usual limit of holds */
 #define WAIT_REREAD_MS 1000
+#define WAIT_LATE_SECONDS                                                                          \
+    0.01 /* libevent's clock is coarse: a wait of N seconds is never shorter */
 
 struct hold {
     struct waiters *owner;
@@ -181,8 +183,8 @@ wait_for_task(struct waiters *waiters, struct exchange *e, struct model *model, 
     double seconds, wait_fn fn, void *cookie)
 {
     const struct timeval reread = {WAIT_REREAD_MS / 1000, WAIT_REREAD_MS % 1000 * 1000};
-    struct timeval limit = {
-        (time_t)seconds, (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+    double until = seconds + WAIT_LATE_SECONDS;
+    struct timeval limit = {(time_t)until, (suseconds_t)((until - (double)(time_t)until) * 1e6)};
     struct evhttp_connection *connection = evhttp_request_get_connection(e->http);
     struct hold *h;
 
