@@ -1,0 +1,89 @@
+"""A client that sends exactly the bytes it is told to, and sees exactly what comes back."""
+import json
+import socket
+import struct
+import time
+
+from kronosq import read_reply
+
+
+class Raw:
+    """One TCP connection."""
+
+    def __init__(self, port, timeout=15):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.stream = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, data):
+        self.socket.sendall(data if isinstance(data, bytes) else data.encode("latin-1"))
+        return self
+
+    def reply(self, method="GET"):
+        """The next reply, None when the peer closed instead."""
+        try:
+            return read_reply(self.stream, method)
+        except ConnectionResetError:
+            return None
+
+    def is_closed(self, seconds=5):
+        """Has the peer closed, without another byte? Waits for it up to `seconds`."""
+        self.socket.settimeout(seconds)
+        try:
+            return self.stream.read(1) == b""
+        except ConnectionResetError:
+            return True
+        except TimeoutError:
+            return False
+
+    def half_close(self):
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self):
+        """Close with RST."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def close(self):
+        self.stream.close()
+        self.socket.close()
+
+
+def head(method, path, *lines, version="HTTP/1.1", host=True):
+    """A header block as text; lines are given whole."""
+    all_lines = [f"{method} {path} {version}"] + (["Host: test"] if host else []) + list(lines)
+    return "\r\n".join(all_lines) + "\r\n\r\n"
+
+
+def get(path, *lines, method="GET"):
+    return head(method, path, *lines)
+
+
+def post(path, body, *lines):
+    body = json.dumps(body).encode() if not isinstance(body, bytes) else body
+    return head("POST", path, "Content-Type: application/json", f"Content-Length: {len(body)}", *lines).encode() + body
+
+
+def assert_problem(reply, status, code, detail=None):
+    """Is the reply that refusal, with everything a refusal carries?"""
+    assert reply is not None, "closed without a reply"
+    assert reply.status == status, reply
+    assert reply.headers["content-type"] == "application/problem+json", reply.headers
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers["cache-control"] == "no-store"
+    document = reply.json
+    assert document["status"] == status and document["code"] == code, document
+    assert document["type"] == f"urn:kronosq:error:{code}" and document["title"]
+    assert document["request_id"] == reply.headers["x-request-id"]
+    if detail is not None:
+        assert document["detail"] == detail
+    return document
+
+
+def elapsed(since):
+    return time.monotonic() - since
