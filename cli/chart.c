@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define LABEL_WIDTH 10
-#define AXIS_WIDTH (LABEL_WIDTH + 2) /* "  66450.25 ┤" */
+#define AXIS_WIDTH  (LABEL_WIDTH + 2) /* "  66450.25 ┤" */
 #define COLUMNS_MAX 400
 #define ROWS_MAX    100
 #define HISTORY_PER_FORECAST                                                                       \

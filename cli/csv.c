@@ -164,7 +164,7 @@ next_row(struct candles *out, size_t *capacity, struct error *err)
 }
 
 int
-candles_read(FILE *in, const char *name, struct candles *out, struct error *err)
+csv_read(FILE *in, const char *name, struct candles *out, struct error *err)
 {
     size_t size = 0, capacity = 0, line_number = 0;
     int places[FIELDS];
@@ -204,12 +204,12 @@ candles_read(FILE *in, const char *name, struct candles *out, struct error *err)
 
 fail:
     free(line);
-    candles_clear(out);
+    csv_clear(out);
     return -1;
 }
 
 void
-candles_clear(struct candles *candles)
+csv_clear(struct candles *candles)
 {
     free(candles->rows);
     *candles = (struct candles){0};
@@ -250,7 +250,7 @@ compare_longs(const void *a, const void *b)
 }
 
 long
-candles_interval_seconds(const struct candles *candles)
+csv_interval_seconds(const struct candles *candles)
 {
     size_t n = 0, best_count = 0;
     long previous, best = 0;

@@ -19,23 +19,23 @@ struct candle {
 };
 
 struct candles {
-    struct candle *rows; /* oldest first; candles_clear() frees */
+    struct candle *rows; /* oldest first; csv_clear() frees */
     size_t n;
 };
 
 /**
- * candles_read(in, name, out, err):
+ * csv_read(in, name, out, err):
  * A header line names the columns, in any order and case: timestamp (or time, date,
  * datetime), open, high, low, close and, if there, volume and amount; others are
  * ignored. Empty volume or amount is absent. ERR_INVALID with "NAME:LINE: ..." otherwise.
  */
-int candles_read(FILE *in, const char *name, struct candles *out, struct error *err);
-void candles_clear(struct candles *candles);
+int csv_read(FILE *in, const char *name, struct candles *out, struct error *err);
+void csv_clear(struct candles *candles);
 
 /**
- * candles_interval_seconds(candles): the most frequent distance of neighbouring
+ * csv_interval_seconds(candles): the most frequent distance of neighbouring
  * timestamps, so that a night or a missing bar does not matter; 0 if unknown.
  */
-long candles_interval_seconds(const struct candles *candles);
+long csv_interval_seconds(const struct candles *candles);
 
 #endif /* CLI_CSV_H */

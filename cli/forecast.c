@@ -209,7 +209,7 @@ read_candles(const char *file, struct candles *candles, struct error *err)
 
     if (in == NULL)
         return error_errno(err, "open %s", file);
-    status = candles_read(in, is_stdin ? "standard input" : file, candles, err);
+    status = csv_read(in, is_stdin ? "standard input" : file, candles, err);
     if (!is_stdin)
         fclose(in);
     return status;
@@ -280,7 +280,7 @@ build_body(const struct request *r, const struct candles *candles, struct error 
     if (r->interval != NULL) {
         snprintf(interval, sizeof(interval), "%s", r->interval);
     } else {
-        long seconds = candles_interval_seconds(candles);
+        long seconds = csv_interval_seconds(candles);
 
         if (seconds == 0) {
             error_set(
@@ -545,7 +545,7 @@ done:
     cJSON_Delete(document);
     http_reply_clear(&reply);
     cJSON_free(body);
-    candles_clear(&candles);
+    csv_clear(&candles);
     return status;
 }
 

@@ -20,7 +20,7 @@ read_text(const char *text, struct candles *out, struct error *err)
     int status;
 
     assert_non_null(in);
-    status = candles_read(in, "file.csv", out, err);
+    status = csv_read(in, "file.csv", out, err);
     fclose(in);
     return status;
 }
@@ -44,8 +44,8 @@ columns_may_come_in_any_order_and_case(void **state)
     assert_true(c.rows[0].open == 1.25 && c.rows[0].high == 2 && c.rows[0].low == 1);
     assert_true(c.rows[0].close == 1.5 && c.rows[0].volume == 7 && isnan(c.rows[0].amount));
     assert_true(c.rows[1].close == 1.6 && isnan(c.rows[1].volume));
-    assert_int_equal(candles_interval_seconds(&c), 300);
-    candles_clear(&c);
+    assert_int_equal(csv_interval_seconds(&c), 300);
+    csv_clear(&c);
 }
 
 static void
@@ -92,7 +92,7 @@ an_empty_file_has_no_candles(void **state)
 
     (void)state;
     assert_non_null(in);
-    assert_int_equal(candles_read(in, "nothing", &c, &err), -1);
+    assert_int_equal(csv_read(in, "nothing", &c, &err), -1);
     assert_string_equal(err.text, "nothing has no candles");
     fclose(in);
 }
@@ -109,8 +109,8 @@ a_night_between_sessions_does_not_change_the_interval(void **state)
                                "2024-01-08T09:30:00,1,1,1,1\n2024-01-08T09:35:00,1,1,1,1\n",
                          &c, &err),
         0);
-    assert_int_equal(candles_interval_seconds(&c), 300);
-    candles_clear(&c);
+    assert_int_equal(csv_interval_seconds(&c), 300);
+    csv_clear(&c);
 }
 
 static void
@@ -124,12 +124,12 @@ epoch_numbers_are_seconds_or_milliseconds(void **state)
         read_text(
             "time,open,high,low,close\n1700000000000,1,1,1,1\n1700003600000,1,1,1,1\n", &c, &err),
         0);
-    assert_int_equal(candles_interval_seconds(&c), 3600);
-    candles_clear(&c);
+    assert_int_equal(csv_interval_seconds(&c), 3600);
+    csv_clear(&c);
     assert_int_equal(
         read_text("time,open,high,low,close\nbreakfast,1,1,1,1\nlunch,1,1,1,1\n", &c, &err), 0);
-    assert_int_equal(candles_interval_seconds(&c), 0);
-    candles_clear(&c);
+    assert_int_equal(csv_interval_seconds(&c), 0);
+    csv_clear(&c);
 }
 
 int
