@@ -331,6 +331,8 @@ there_is_no_example_that_no_test_decodes(void **state)
     while ((entry = readdir(dir)) != NULL) {
         if (entry->d_name[0] == '.')
             continue;
+        if (strncmp(entry->d_name, "request-", strlen("request-")) == 0)
+            continue; /* bodies of clients: request_accept_test reads every one */
         if (!is_known(entry->d_name))
             fail_msg(FOLDER "/%s is not decoded here: add it to the table", entry->d_name);
         n++;
