@@ -26,6 +26,7 @@ COMMON_SRC := \
 	common/error.c \
 	common/log.c \
 	common/clock.c \
+	common/failpoint.c \
 	common/id.c \
 	common/config.c \
 	common/config_text.c \

@@ -127,7 +127,7 @@ X(LEASE_MS, NULL, "lease-ms", INTEGER, "15000", 300, 3600000, W,
     "lease of a claimed task, renewed three times in it; for tests")
 #ifdef KRONOSQ_DEBUG
 X(FAIL, "KRONOS_FAIL", NULL, TEXT, NULL, 0, 0, A | W | H,
-    "debug builds: point:probability,... at which the process kills itself")
+    "debug builds: point:probability[:action],... at which the process dies (common/failpoint.h)")
 #endif
 
 #undef A

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "common/failpoint.h"
 #include "common/redis.h"
 
 #define SHOWN_MAX 4096
@@ -104,6 +105,18 @@ config_help(enum config_daemon daemon, FILE *out)
     }
 }
 
+static int
+set_failpoints(const struct config *config, struct error *err)
+{
+#ifdef KRONOSQ_DEBUG
+    return failpoint_setup(config_text(config, CONFIG_FAIL), err);
+#else
+    (void)config;
+    (void)err;
+    return 0;
+#endif
+}
+
 /* What --check looks at beyond the values themselves: the password must be readable. */
 static int
 check_redis(const struct config *config, struct error *err)
@@ -144,7 +157,7 @@ config_start(struct config **config, enum config_daemon daemon, int argc, char *
         break;
     case CONFIG_CHECK:
     case CONFIG_RUN:
-        if (check_redis(*config, &err) == -1) {
+        if (check_redis(*config, &err) == -1 || set_failpoints(*config, &err) == -1) {
             log_error(logger, err.text);
             config_free(*config);
             *config = NULL;

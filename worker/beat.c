@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue/queue.h"
 #include "common/redis.h"
@@ -118,9 +119,11 @@ renew(struct beat *b, struct error *err)
         return 0;
     for (size_t i = 0; i < n; i++)
         renewals[i] = (struct queue_renewal){leases[i].id, leases[i].fence, ticks, leases[i].step};
+    FAILPOINT(BEFORE_RENEW, b->connection->fd);
     if (queue_renew(b->connection, &s->queue, s->worker, s->lease_ms, s->max_run_ms, renewals, n,
             codes, err) == -1)
         return -1;
+    FAILPOINT(AFTER_RENEW, b->connection->fd);
     for (size_t i = 0; i < n; i++)
         obey(b, &leases[i], codes[i]);
     return 0;
@@ -184,6 +187,7 @@ sweep(struct beat *b, struct error *err)
 {
     struct queue_swept swept;
 
+    FAILPOINT(BEFORE_SWEEP, b->connection->fd);
     if (queue_sweep(b->connection, &b->settings->queue, b->run_id, &swept, err) == -1)
         return -1;
     if (swept.leases > 0 || swept.hints > 0)

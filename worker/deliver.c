@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue/queue.h"
 
@@ -85,14 +86,23 @@ say(const struct job *job, const struct worker_settings *s, redisContext *work, 
     enum job_stop reason = job_stop_reason(job);
     char text[96];
 
-    if (job->outcome == JOB_COMPLETED)
-        return queue_complete(
+    if (job->outcome == JOB_COMPLETED) {
+        int status;
+
+        FAILPOINT(BEFORE_COMPLETE, work->fd);
+        status = queue_complete(
             work, &s->queue, &token, job->output.data, job->output.size, end, err);
+        FAILPOINT(AFTER_COMPLETE, work->fd);
+        return status;
+    }
+    if (job->outcome != JOB_FAILED && reason == JOB_STOP_RELEASE) {
+        FAILPOINT(BEFORE_RELEASE, work->fd);
+        return queue_release(work, &s->queue, &token, end, err);
+    }
+    FAILPOINT(BEFORE_FAIL, work->fd);
     if (job->outcome == JOB_FAILED)
         return queue_fail(
             work, &s->queue, &token, job->error_code, job->error_text, job->is_retryable, end, err);
-    if (reason == JOB_STOP_RELEASE)
-        return queue_release(work, &s->queue, &token, end, err);
     snprintf(text, sizeof(text), "stopped %lld ms after its claim: %s", (long long)job->run_ms,
         job_stop_name(reason));
     return queue_fail(work, &s->queue, &token, stop_code(reason), text, false, end, err);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "worker/answer.h"
 #include "worker/kronos/forecast.h"
@@ -206,6 +207,7 @@ begin(struct engine *e, struct job *job, struct error *err)
     };
     struct forecast *forecast;
 
+    FAILPOINT_TASK(task->params.seed);
     if (minutes == NULL) {
         error_set(err, ERR_MEMORY, "out of memory");
         return NULL;
@@ -257,6 +259,7 @@ step_all(struct engine *e)
             e->runs[i].job->batch_size = width;
     }
     forecast_step(e->pool, e->batch, e->n_runs);
+    FAILPOINT(MID_FORECAST, -1);
     tick(e);
     for (size_t i = 0; i < e->n_runs; i++)
         atomic_store(&e->runs[i].job->step, forecast_progress(e->runs[i].forecast).done);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue/queue.h"
 #include "worker/deliver.h"
@@ -143,6 +144,7 @@ release_unknown(struct link *l, struct error *err)
 
         if (handoff_holds(l->handoff, held[i].id, held[i].fence))
             continue;
+        FAILPOINT(BEFORE_RELEASE, l->work->fd);
         if (queue_release(l->work, &s->queue, &token, &end, err) == -1)
             return -1;
         log_warning(LOGGER, "released a lease this worker does not hold",
@@ -257,11 +259,14 @@ claim(struct link *l, const struct hint *hint)
     struct queue_claims claims;
     struct error err;
 
+    FAILPOINT(AFTER_BLPOP, l->work->fd);
     if (queue_claim(l->work, &s->queue, &request, &claims, &err) == -1) {
         l->is_claim_unknown = true;
         lose_work(l, "claim", &err);
         return;
     }
+    if (claims.n > 0)
+        FAILPOINT(AFTER_CLAIM, l->work->fd);
     trust(&l->work_backoff, "work");
     l->wants_suspect = claims.wait_for_suspect;
     l->suspect_priority = claims.wait_for;
