@@ -123,6 +123,7 @@ API_SRC := \
 	api/query.c \
 	api/idempotency.c \
 	api/submit.c \
+	api/submit_reply.c \
 	api/get_task.c \
 	api/task_reply.c \
 	api/task_document.c \
@@ -255,6 +256,32 @@ bench: ## build the benchmarks
 	$(MAKE) MODE=release build/release/tests/bench/engine
 .PHONY: unit-tests model-tests test-tools
 .SECONDARY:
+
+# ---- install: `make install PREFIX=/usr DESTDIR=package`; settings and weights are the operator's ----
+
+PREFIX ?= /usr/local
+BINDIR := $(PREFIX)/bin
+UNITDIR := $(PREFIX)/lib/systemd/system
+DOCDIR := $(PREFIX)/share/doc/kronosq
+UNITS := kronosq.target kronosq-api.service kronosq-worker@.service
+DOCS := LICENSE docs/operations.md $(addprefix systemd/,api.conf.example worker.conf.example \
+	redis-elsewhere.conf.example kronosq-redis.conf.example)
+
+install: all ## binaries, units and examples into $(DESTDIR)$(PREFIX), /usr/local
+	install -d $(addprefix '$(DESTDIR),$(addsuffix ',$(BINDIR) $(UNITDIR) $(DOCDIR)))
+	install -m 755 $(PROGRAMS:%=$(B)/%) '$(DESTDIR)$(BINDIR)'
+	install -m 644 $(DOCS) '$(DESTDIR)$(DOCDIR)'
+	for unit in $(UNITS); do \
+		sed 's|/usr/local/bin/|$(BINDIR)/|' systemd/$$unit >'$(DESTDIR)$(UNITDIR)'/$$unit && \
+		chmod 644 '$(DESTDIR)$(UNITDIR)'/$$unit || exit 1; \
+	done
+
+uninstall: ## remove what install put there, and nothing else
+	rm -f $(addprefix '$(DESTDIR)$(BINDIR)/,$(addsuffix ',$(PROGRAMS)))
+	rm -f $(addprefix '$(DESTDIR)$(UNITDIR)/,$(addsuffix ',$(UNITS)))
+	rm -f $(addprefix '$(DESTDIR)$(DOCDIR)/,$(addsuffix ',$(notdir $(DOCS))))
+	[ ! -d '$(DESTDIR)$(DOCDIR)' ] || rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DOCDIR)'
+.PHONY: install uninstall
 
 test: ## everything: scripts/test
 	scripts/test

@@ -7,20 +7,35 @@
 #include <string.h>
 #include <strings.h>
 
-bool
-media_is_json(const char *content_type)
+enum media_form
+media_form(const char *content_type)
 {
-    static const char application[] = "application/";
+    static const char application[] = "application/", suffix[] = "+json";
+    static const struct {
+        const char *name;
+        enum media_form form;
+    } types[] = {
+        {"json", MEDIA_FORM_JSON},
+        {"msgpack", MEDIA_FORM_MSGPACK},
+        {"x-msgpack", MEDIA_FORM_MSGPACK},
+        {"vnd.msgpack", MEDIA_FORM_MSGPACK},
+    };
+    const char *name;
     size_t len;
 
     if (content_type == NULL)
-        return true;
-    len = strcspn(content_type, "; \t");
-    if (len == strlen(MEDIA_JSON) && strncasecmp(content_type, MEDIA_JSON, len) == 0)
-        return true;
-    return len > strlen(application) + strlen("+json") &&
-           strncasecmp(content_type, application, strlen(application)) == 0 &&
-           strncasecmp(content_type + len - strlen("+json"), "+json", strlen("+json")) == 0;
+        return MEDIA_FORM_JSON;
+    if (strncasecmp(content_type, application, strlen(application)) != 0)
+        return MEDIA_FORM_OTHER;
+    name = content_type + strlen(application);
+    len = strcspn(name, "; \t");
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (len == strlen(types[i].name) && strncasecmp(name, types[i].name, len) == 0)
+            return types[i].form;
+    if (len > strlen(suffix) &&
+        strncasecmp(name + len - strlen(suffix), suffix, strlen(suffix)) == 0)
+        return MEDIA_FORM_JSON;
+    return MEDIA_FORM_OTHER;
 }
 
 /* "q=0.5" -> 500; 1000 when it is not one. */

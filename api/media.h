@@ -7,10 +7,16 @@
 #include <stdbool.h>
 
 #define MEDIA_JSON    "application/json"
+#define MEDIA_MSGPACK "application/msgpack"
 #define MEDIA_PROBLEM "application/problem+json"
 
-/** media_is_json(content_type): application/json, application/...+json, or NULL, which counts as JSON; parameters are ignored. */
-bool media_is_json(const char *content_type);
+enum media_form { MEDIA_FORM_OTHER, MEDIA_FORM_JSON, MEDIA_FORM_MSGPACK };
+
+/**
+ * media_form(content_type): what a body is in. application/json, application/...+json, and NULL,
+ * which counts as JSON; application/msgpack, x-msgpack and vnd.msgpack. Parameters are ignored.
+ */
+enum media_form media_form(const char *content_type);
 
 /**
  * media_quality(accept, type): the quality 0..1000 one Accept line gives to ${type}, by its most

@@ -56,15 +56,16 @@ judge_media(const struct head *head, struct problem *problem)
     cJSON *supported;
 
     if (head_field(head, "Content-Type", 1) == NULL &&
-        media_is_json(head_field(head, "Content-Type", 0)) &&
+        media_form(head_field(head, "Content-Type", 0)) != MEDIA_FORM_OTHER &&
         (encoding == NULL || strcasecmp(encoding, "identity") == 0) &&
         head_field(head, "Content-Encoding", 1) == NULL)
         return 0;
     problem_set(problem, 415, "unsupported_media_type",
-        "the body must be %s without a Content-Encoding", MEDIA_JSON);
+        "the body must be %s or %s, without a Content-Encoding", MEDIA_JSON, MEDIA_MSGPACK);
     problem->closes = true;
     supported = cJSON_CreateArray();
     cJSON_AddItemToArray(supported, cJSON_CreateString(MEDIA_JSON));
+    cJSON_AddItemToArray(supported, cJSON_CreateString(MEDIA_MSGPACK));
     problem_extra(problem, "supported", supported);
     return -1;
 }

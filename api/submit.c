@@ -21,26 +21,12 @@
 #include "api/reply.h"
 #include "api/server.h"
 #include "api/store.h"
-#include "api/task_reply.h"
+#include "api/submission.h"
 #include "api/wait.h"
 #include "common/clock.h"
 #include "common/log.h"
 
-#define SUBMIT_CONTEXT_UNKNOWN    512 /* C of a model no worker has told about: that of Kronos */
-#define SUBMIT_FULL_RETRY_SECONDS 5   /* the backlog is not known in seconds */
-
-struct submission {
-    struct exchange *exchange;
-    struct model *model;
-    struct request request;
-    struct prefer prefer;
-    bool is_sync;       /* held by default, as the FastAPI service did */
-    bool is_replay;     /* an Idempotency-Key met its first request */
-    bool is_new;        /* this request made the task */
-    int64_t created_ms; /* our clock; only for a document Redis could not be asked for */
-    char scope[IDEMPOTENCY_HEX + 1]; /* of the Idempotency-Key, "" without one */
-    char digest[IDEMPOTENCY_HEX + 1];
-};
+#define SUBMIT_CONTEXT_UNKNOWN 512 /* C of a model no worker has told about: that of Kronos */
 
 static void
 submission_free(struct submission *s)
@@ -93,112 +79,6 @@ rules_of(struct server *server)
     };
 }
 
-/* ---- replies ---- */
-
-static void
-add_submit_headers(struct submission *s)
-{
-    char applied[PREFER_APPLIED_MAX];
-
-    if (!s->is_sync && prefer_applied(&s->prefer, applied))
-        reply_header(s->exchange, "Preference-Applied", applied);
-    if (s->is_replay)
-        reply_header(s->exchange, "Idempotency-Replayed", "true");
-}
-
-static void
-add_location(struct submission *s)
-{
-    char url[TASK_URL_MAX];
-
-    task_url(s->exchange->task_id, "", url);
-    reply_header(s->exchange, "Location", url);
-}
-
-/* 202 with ${answer}'s document; without one, with what this request knows of its own task. */
-static void
-reply_accepted(struct submission *s, const struct lookup_answer *answer)
-{
-    struct exchange *e = s->exchange;
-    struct task_document d = {.id = e->task_id, .model = s->model->queue.model};
-    struct error err;
-
-    if (answer->outcome == LOOKUP_FOUND) {
-        if (task_document_open(&d, e->task_id, d.model, answer->view, &err) == -1) {
-            reply_error(e, &err);
-            return;
-        }
-        add_location(s);
-        add_submit_headers(s);
-        task_reply_opened(e, 202, &d, true);
-        task_document_close(&d);
-        return;
-    }
-    if (!s->is_new) {
-        task_reply_other(e, answer);
-        return;
-    }
-    d.about = s->request.series[0].about; /* borrowed: not closed here */
-    d.view = (struct queue_task_view){.found = true,
-        .status = TASK_QUEUED,
-        .priority = s->request.priority,
-        .created_ms = s->created_ms,
-        .deadline_ms = s->request.deadline_ms > 0 ? s->created_ms + s->request.deadline_ms : 0,
-        .position = TASK_POSITION_UNKNOWN};
-    add_location(s);
-    add_submit_headers(s);
-    task_reply_opened(e, 202, &d, true);
-}
-
-/* 200 in the old shape, or the problem the task ended with. */
-static void
-reply_end(struct submission *s, const struct lookup_answer *answer)
-{
-    struct exchange *e = s->exchange;
-    struct problem problem = {0};
-    struct task_document d;
-    struct json_out body;
-    struct error err;
-    char url[TASK_URL_MAX];
-
-    if (task_document_open(&d, e->task_id, s->model->queue.model, answer->view, &err) == -1) {
-        reply_error(e, &err);
-        return;
-    }
-    add_submit_headers(s);
-    if (d.result != NULL) {
-        task_url(e->task_id, "result", url);
-        reply_header(e, "Content-Location", url);
-        reply_header(e, "Cache-Control", "no-store");
-        reply_header(e, "Vary", "Accept, Prefer");
-        json_out_init(&body);
-        task_result_write(&d, NULL, &body);
-        reply_json(e, 200, &body);
-    } else {
-        add_location(s);
-        task_problem_of_end(&d, &problem);
-        reply_problem(e, &problem);
-    }
-    task_document_close(&d);
-}
-
-/* Sync mode and time is up, or the process stops: the task goes on. */
-static void
-reply_sync_over(struct submission *s, enum wait_end end)
-{
-    struct exchange *e = s->exchange;
-    struct problem problem = {0};
-
-    if (end == WAIT_STOPPING)
-        problem_set(&problem, 503, "shutting_down", "the server stops; the task goes on");
-    else
-        problem_set(&problem, 504, "wait_timeout", "Prediction timeout after %lld seconds",
-            (long long)config_integer(e->server->config, CONFIG_REQUEST_TIMEOUT));
-    problem_extra(&problem, "task_id", cJSON_CreateString(e->task_id));
-    add_location(s);
-    reply_problem(e, &problem);
-}
-
 /* ---- after the task is stored ---- */
 
 /* A new task is `queued` to the client that made it, even if a worker was faster. */
@@ -217,7 +97,7 @@ on_new_task_read(void *cookie, const struct lookup_answer *answer)
         view.started_ms = view.finished_ms = 0;
         shown.view = &view;
     }
-    reply_accepted(s, &shown);
+    submit_reply_accepted(s, &shown);
     submission_free(s);
 }
 
@@ -228,11 +108,11 @@ on_waited(void *cookie, enum wait_end end, const struct lookup_answer *answer)
     struct submission *s = cookie;
 
     if (answer->outcome == LOOKUP_FOUND && task_status_is_terminal(answer->view->status))
-        reply_end(s, answer);
+        submit_reply_end(s, answer);
     else if (s->is_sync)
-        reply_sync_over(s, end);
+        submit_reply_sync_over(s, end);
     else
-        reply_accepted(s, answer);
+        submit_reply_accepted(s, answer);
     submission_free(s);
 }
 
@@ -253,34 +133,8 @@ follow_task(struct submission *s)
         s->prefer.has_wait = s->prefer.respond_async = false; /* not applied, so not claimed */
     if (lookup_task(server->models, server->store, s->model, e->task_id, on_new_task_read, s) == 0)
         return;
-    reply_accepted(s, &unknown);
+    submit_reply_accepted(s, &unknown);
     submission_free(s);
-}
-
-static void
-refuse_full(struct exchange *e, const char *why)
-{
-    struct problem problem = {0};
-
-    problem_set(&problem, 503, "queue_full", "%s", why);
-    problem.retry_after = SUBMIT_FULL_RETRY_SECONDS;
-    reply_problem(e, &problem);
-}
-
-static void
-refuse_mismatch(struct exchange *e, const char *first_id)
-{
-    struct problem problem = {0};
-
-    problem_fault(
-        &problem, &(struct problem_fault){.code = "idempotency_mismatch",
-                      .type = "value_error",
-                      .message = "Value error, the Idempotency-Key was used for another request",
-                      .detail = "the Idempotency-Key was used for another request",
-                      .pointer = "header"});
-    problem.code = "idempotency_mismatch";
-    problem_extra(&problem, "task_id", cJSON_CreateString(first_id));
-    reply_problem(e, &problem);
 }
 
 /* The submit script answered, or Redis did not: then nobody knows whether it ran. */
@@ -310,19 +164,19 @@ on_submitted(void *cookie, const redisReply *reply)
         follow_task(s);
         return;
     case QUEUE_FULL:
-        refuse_full(e, "the queue of this priority is full");
+        submit_refuse_full(e, "the queue of this priority is full");
         break;
     case QUEUE_BYTES_FULL:
-        refuse_full(e, "the queue of this model holds as many bytes as it may");
+        submit_refuse_full(e, "the queue of this model holds as many bytes as it may");
         break;
     case QUEUE_DRAINING:
-        refuse_full(e, "the queue takes no new tasks while it is being emptied");
+        submit_refuse_full(e, "the queue takes no new tasks while it is being emptied");
         break;
     case QUEUE_OUT_OF_MEMORY:
-        refuse_full(e, "the task store has no memory left");
+        submit_refuse_full(e, "the task store has no memory left");
         break;
     case QUEUE_OTHER_REQUEST:
-        refuse_mismatch(e, done.id);
+        submit_refuse_mismatch(e, done.id);
         break;
     case QUEUE_BAD_ARGUMENT:
         error_set(&err, ERR_INVALID, "submit: the script refused its arguments");
@@ -453,16 +307,18 @@ judge_body(struct submission *s, const char *bytes, size_t size, struct problem 
 {
     struct exchange *e = s->exchange;
     struct request_rules rules = rules_of(e->server);
+    bool is_msgpack = media_form(head_field(e->head, "Content-Type", 0)) == MEDIA_FORM_MSGPACK;
     char key[IDEMPOTENCY_KEY_MAX + 1];
     struct error err;
 
-    if (request_read_single(bytes, size, &rules, &s->request, problem) == -1 ||
+    if (request_read_body(bytes, size, is_msgpack ? REQUEST_MSGPACK : REQUEST_JSON, &rules,
+            &s->request, problem) == -1 ||
         idempotency_key(e->head, key, problem) == -1)
         return -1;
     s->model = models_find(e->server->models, s->request.model);
     if (s->model != NULL &&
-        idempotency_fingerprint(head_path(e->head), MEDIA_JSON, bytes, size, s->digest, &err) ==
-            0 &&
+        idempotency_fingerprint(head_path(e->head), is_msgpack ? MEDIA_MSGPACK : MEDIA_JSON, bytes,
+            size, s->digest, &err) == 0 &&
         (key[0] == '\0' || idempotency_scope(SERVER_OWNER, key, s->scope, &err) == 0))
         return 0;
     log_error("api.submit", "a judged request cannot be stored",

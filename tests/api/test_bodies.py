@@ -2,6 +2,7 @@
 import base64
 import json
 import pathlib
+import struct
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_a_malformed_body_is_refused_and_stores_nothing(api, case):
 
 @pytest.mark.parametrize("content_type, status", [
     (None, 202), ("application/json", 202), ("application/json; charset=utf-8", 202), ("application/vnd.desk+json", 202), ("APPLICATION/JSON", 202),
-    ("text/plain", 415), ("multipart/form-data; boundary=x", 415), ("application/jsonp", 415), ("application/msgpack", 415), ("", 415)])
+    ("text/plain", 415), ("multipart/form-data; boundary=x", 415), ("application/jsonp", 415), ("application/cbor", 415), ("", 415)])
 def test_json_is_what_a_body_is_in(api, content_type, status):
     body = json.dumps(single_body()).encode()
     lines = [f"Content-Length: {len(body)}"] + ([f"Content-Type: {content_type}"] if content_type is not None else [])
@@ -50,7 +51,7 @@ def test_json_is_what_a_body_is_in(api, content_type, status):
         reply = raw.send(head("POST", "/v1/predict/single", *lines).encode() + body).reply()
         assert reply.status == status, reply
         if status == 415:
-            assert assert_problem(reply, 415, "unsupported_media_type")["supported"] == ["application/json"]
+            assert assert_problem(reply, 415, "unsupported_media_type")["supported"] == ["application/json", "application/msgpack"]
             assert raw.is_closed()
 
 
@@ -58,3 +59,27 @@ def test_an_empty_body_is_a_body_that_lacks_everything(api):
     with Raw(api.port) as raw:
         reply = raw.send(head("POST", "/v1/predict/single", "Content-Length: 0")).reply()
         assert reply.status == 422 and reply.json["errors"][0]["pointer"] == "#"
+
+
+def packed(value):
+    """msgpack, as much of it as a request needs."""
+    if isinstance(value, str):
+        data = value.encode()
+        return b"\xda" + struct.pack(">H", len(data)) + data
+    if isinstance(value, (int, float)):
+        return b"\xcb" + struct.pack(">d", value)
+    if isinstance(value, list):
+        return b"\xdd" + struct.pack(">I", len(value)) + b"".join(packed(v) for v in value)
+    return b"\xdf" + struct.pack(">I", len(value)) + b"".join(packed(k) + packed(v) for k, v in value.items())
+
+
+@pytest.mark.parametrize("content_type", ["application/msgpack", "application/x-msgpack", "application/vnd.msgpack"])
+def test_a_msgpack_body_is_the_same_request(api, content_type):
+    headers = {"Content-Type": content_type, "Idempotency-Key": content_type[12:]}
+    first = api.request("POST", "/v1/predict/single", packed(single_body()), headers)
+    assert first.status == 202 and first.json["progress"]["total"] == 8, first
+    again = api.request("POST", "/v1/predict/single", packed(single_body()), headers)
+    assert again.json["task_id"] == first.json["task_id"]
+    reply = api.request("POST", "/v1/predict/single", packed(single_body())[:-3], {"Content-Type": content_type})
+    assert_problem(reply, 400, "malformed_msgpack")
+    assert api.request("POST", "/v1/predict/single", packed(single_body()), {"Content-Type": "application/json"}).status == 400

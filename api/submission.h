@@ -1,0 +1,45 @@
+/*
+ * submission.h - One submit on its way: submit.c moves it, submit_reply.c answers it.
+ */
+#ifndef API_SUBMISSION_H
+#define API_SUBMISSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/idempotency.h"
+#include "api/lookup.h"
+#include "api/prefer.h"
+#include "api/reply.h"
+#include "api/request.h"
+#include "api/wait.h"
+
+struct submission {
+    struct exchange *exchange;
+    struct model *model;
+    struct request request;
+    struct prefer prefer;
+    bool is_sync;       /* held by default, as the FastAPI service did */
+    bool is_replay;     /* an Idempotency-Key met its first request */
+    bool is_new;        /* this request made the task */
+    int64_t created_ms; /* our clock; only for a document Redis could not be asked for */
+    char scope[IDEMPOTENCY_HEX + 1]; /* of the Idempotency-Key, "" without one */
+    char digest[IDEMPOTENCY_HEX + 1];
+};
+
+/** submit_reply_accepted(s, answer): 202 with ${answer}'s document; without one, with what this request knows of its own task. */
+void submit_reply_accepted(struct submission *s, const struct lookup_answer *answer);
+
+/** submit_reply_end(s, answer): a held submit whose task ended: 200 in the old shape, or the problem it ended with. */
+void submit_reply_end(struct submission *s, const struct lookup_answer *answer);
+
+/** submit_reply_sync_over(s, end): sync mode and time is up, or the process stops: the task goes on. */
+void submit_reply_sync_over(struct submission *s, enum wait_end end);
+
+/** submit_refuse_full(e, why): 503 queue_full, with a time to come back. */
+void submit_refuse_full(struct exchange *e, const char *why);
+
+/** submit_refuse_mismatch(e, first_id): 422: the Idempotency-Key met another request. */
+void submit_refuse_mismatch(struct exchange *e, const char *first_id);
+
+#endif /* API_SUBMISSION_H */
