@@ -323,21 +323,33 @@ heads_are_rotated_by_halves(void **state)
 
 /* ---- attention ---- */
 
-static void
-keys_are_stored_as_columns(void **state)
+static float *
+key_tiles(size_t n_positions, size_t e)
 {
-    enum { D = 7, STRIDE = 80 };
+    float *k = calloc((n_positions / KERNELS_KEY_TILE + 1) * KERNELS_KEY_TILE * e, sizeof(float));
+
+    assert_non_null(k);
+    return k;
+}
+
+static void
+keys_are_stored_in_tiles_of_positions(void **state)
+{
+    enum { E = 7, FIRST = 21 };
 
     (void)state;
     for (size_t rows = 1; rows <= 40; rows += 3) {
-        float *x = numbers(rows * (D + 2), 16), *k = calloc(D * STRIDE, sizeof(float));
+        size_t stored = 0;
+        float *x = numbers(rows * (E + 2), 16), *k = key_tiles(FIRST + rows, E);
 
-        assert_non_null(k);
-        kernels_store_keys(k, STRIDE, 5, x, D + 2, rows, D);
-        for (size_t c = 0; c < D; c++)
-            for (size_t p = 0; p < STRIDE; p++)
-                assert_true(k[c * STRIDE + p] ==
-                            (p >= 5 && p < 5 + rows ? x[(p - 5) * (D + 2) + c] : 0.0f));
+        kernels_store_keys(k, FIRST, x, E + 2, rows, E);
+        for (size_t m = 0; m < rows; m++)
+            for (size_t i = 0; i < E; i++)
+                assert_true(
+                    k[(FIRST + m) / 16 * 16 * E + i * 16 + (FIRST + m) % 16] == x[m * (E + 2) + i]);
+        for (size_t i = 0; i < ((FIRST + rows) / 16 + 1) * 16 * E; i++)
+            stored += k[i] != 0.0f;
+        assert_int_equal(stored, rows * E); /* and nothing else was touched */
         free(x);
         free(k);
     }
@@ -347,31 +359,45 @@ static const size_t positions[] = {0, 1, 2, 15, 16, 17, 48, 63, 65, 127, 128, 12
 static const size_t head_widths[] = {1, 2, 6, 16, 20, 48, 52, 63, 64, 65, 104, 128};
 
 static void
+check_scores_case(size_t first, size_t end, size_t e, size_t rows)
+{
+    size_t stride = end + KERNELS_OVERRUN, q_stride = e + 3;
+    float *q = numbers((rows - 1) * q_stride + e, 17), *keys = numbers(stride * e, 18);
+    float *k = key_tiles(stride, e), *s = numbers(rows * stride, 19), *one = numbers(stride, 20);
+    float *before = numbers(rows * stride, 19);
+
+    kernels_store_keys(k, 0, keys, e, stride, e);
+    kernels_scores(s, stride, q, q_stride, k, first, end, rows, e);
+    for (size_t m = 0; m < rows; m++) {
+        assert_memory_equal(s + m * stride, before + m * stride, first * sizeof(float));
+        for (size_t p = first; p < end; p++) {
+            double sum = 0.0;
+
+            for (size_t i = 0; i < e; i++)
+                sum += (double)q[m * q_stride + i] * (double)keys[p * e + i];
+            assert_near(s[m * stride + p], sum, 1e-6 * (2.0 + sqrt((double)e)));
+        }
+        /* Alone, and from another beginning. */
+        kernels_scores(one, stride, q + m * q_stride, q_stride, k, first / 2, end, 1, e);
+        assert_memory_equal(one + first, s + m * stride + first, (end - first) * sizeof(float));
+    }
+    free(q);
+    free(keys);
+    free(k);
+    free(s);
+    free(one);
+    free(before);
+}
+
+static void
 check_scores(void)
 {
     for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++)
         for (size_t j = 0; j < sizeof(head_widths) / sizeof(head_widths[0]); j++)
             for (size_t rows = 1; rows <= 15; rows += 2) {
-                size_t n = positions[i], e = head_widths[j], stride = n + KERNELS_OVERRUN;
-                float *q = numbers((rows - 1) * (e + 3) + e, 17), *k = numbers(e * stride + 1, 18);
-                float *s = numbers(rows * stride, 19), *one = numbers(stride, 20);
-
-                kernels_scores(s, stride, q, e + 3, k + 1, stride, rows, n, e);
-                for (size_t m = 0; m < rows; m++) {
-                    for (size_t p = 0; p < n; p++) {
-                        double sum = 0.0;
-
-                        for (size_t c = 0; c < e; c++)
-                            sum += (double)q[m * (e + 3) + c] * (double)k[1 + c * stride + p];
-                        assert_near(s[m * stride + p], sum, 1e-6 * (2.0 + sqrt((double)e)));
-                    }
-                    kernels_scores(one, stride, q + m * (e + 3), e + 3, k + 1, stride, 1, n, e);
-                    assert_memory_equal(one, s + m * stride, n * sizeof(float));
-                }
-                free(q);
-                free(k);
-                free(s);
-                free(one);
+                check_scores_case(0, positions[i], head_widths[j], rows);
+                check_scores_case(positions[i] / 3, positions[i], head_widths[j], rows);
+                check_scores_case(positions[i], positions[i], head_widths[j], rows);
             }
 }
 
@@ -468,7 +494,7 @@ main(void)
         cmocka_unit_test(exp_is_zero_far_below_finite_far_above_and_passes_nan),
         cmocka_unit_test(the_gate_equals_a_plain_loop_also_far_out),
         cmocka_unit_test(heads_are_rotated_by_halves),
-        cmocka_unit_test(keys_are_stored_as_columns),
+        cmocka_unit_test(keys_are_stored_in_tiles_of_positions),
         cmocka_unit_test(scores_equal_a_plain_loop_and_do_not_depend_on_other_queries),
         cmocka_unit_test(softmax_equals_a_plain_loop),
         cmocka_unit_test(mixing_equals_a_plain_loop_also_in_parts_and_alone),

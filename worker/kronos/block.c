@@ -29,16 +29,13 @@ round_up(size_t n, size_t to)
 int
 kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions)
 {
-    size_t lines, v_floats;
+    size_t v_floats;
 
     if (n_positions > SIZE_MAX / 8 || d == 0 || n_positions == 0)
         return -1;
-    /* Odd, so that the rows of K spread over all sets of a cache. */
-    lines = round_up(n_positions + KERNELS_OVERRUN, LINE_FLOATS) / LINE_FLOATS;
-    lines += lines % 2 == 0;
     shape->n_positions = n_positions;
-    shape->k_stride = lines * LINE_FLOATS;
-    if (__builtin_mul_overflow(d, shape->k_stride, &shape->k_floats) ||
+    shape->k_positions = round_up(n_positions + KERNELS_OVERRUN, KERNELS_KEY_TILE);
+    if (__builtin_mul_overflow(d, shape->k_positions, &shape->k_floats) ||
         __builtin_mul_overflow(d, n_positions, &v_floats) || v_floats > SIZE_MAX / 4 ||
         shape->k_floats > SIZE_MAX / 4)
         return -1;
@@ -105,7 +102,9 @@ block_store(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer
         float *values = keys + shape->k_floats;
 
         end = run_end(rows, m, n_rows);
-        kernels_store_keys(keys, shape->k_stride, rows[m].position, k + m * d, d, end - m, d);
+        for (size_t h = 0; h < n_heads; h++)
+            kernels_store_keys(keys + h * e * shape->k_positions, rows[m].position,
+                k + m * d + h * e, d, end - m, e);
         for (size_t i = m; i < end; i++)
             for (size_t h = 0; h < n_heads; h++)
                 memcpy(values + (h * shape->n_positions + rows[i].position) * e, v + i * d + h * e,
@@ -133,20 +132,20 @@ attend_group(const struct kv_shape *shape, size_t e, size_t d, size_t layer, siz
     size_t n_rows)
 {
     size_t stride = scratch->scores_stride, n_shared = rows[0].n_shared;
-    size_t k_at = layer * shape->layer_floats + head * e * shape->k_stride;
+    size_t k_at = layer * shape->layer_floats + head * e * shape->k_positions;
     size_t v_at = layer * shape->layer_floats + shape->k_floats + head * shape->n_positions * e;
     float sums[BLOCK_QUERIES];
 
     if (n_shared > 0)
-        kernels_scores(scratch->scores, stride, q, d, rows[0].shared + k_at, shape->k_stride,
-            n_rows, n_shared, e);
+        kernels_scores(
+            scratch->scores, stride, q, d, rows[0].shared + k_at, 0, n_shared, n_rows, e);
     for (size_t m = 0, end; m < n_rows; m = end) {
         size_t n;
 
         end = run_end(rows, m, n_rows);
         n = rows[end - 1].position + 1; /* seen by the last of the run; the others see less */
-        kernels_scores(scratch->scores + m * stride + n_shared, stride, q + m * d, d,
-            rows[m].own + k_at + n_shared, shape->k_stride, end - m, n - n_shared, e);
+        kernels_scores(scratch->scores + m * stride, stride, q + m * d, d, rows[m].own + k_at,
+            n_shared, n, end - m, e);
         for (size_t i = m; i < end; i++) {
             float *s = scratch->scores + i * stride;
 

@@ -27,11 +27,12 @@ enum block_path {
     BLOCK_WHOLE, /* rows of one task alone, always cut the same way: BLAS where it pays */
 };
 
-/* Where the keys and values of one layer lie in a slab: K [d, k_stride], then V [h, C, e]. */
+/* Where the keys and values of one layer lie in a slab: K of every head in tiles, then V [h, C, e]. */
 struct kv_shape {
-    size_t n_positions;  /* C */
-    size_t k_stride;     /* floats; room for KERNELS_OVERRUN, an odd number of cache lines */
-    size_t k_floats;     /* d * k_stride, rounded up to a cache line */
+    size_t n_positions; /* C */
+    size_t
+        k_positions; /* room of K: C and KERNELS_OVERRUN, in whole tiles; also of a row of scores */
+    size_t k_floats; /* d * k_positions */
     size_t layer_floats; /* of K and V */
 };
 

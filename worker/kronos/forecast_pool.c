@@ -153,7 +153,8 @@ take_scratch(struct forecast_pool *pool, struct error *err)
     /* normed also holds the two embeddings before fusion, and the bits of a tokenizer's row. */
     size_t wide = larger(larger(d, 2 * model->d), 2 * MODEL_BITS_MAX);
 
-    s->scores_stride = larger(pool->transformer.shape.k_stride, pool->tokenizer.shape.k_stride);
+    s->scores_stride =
+        larger(pool->transformer.shape.k_positions, pool->tokenizer.shape.k_positions);
     s->x = take_floats(pool, rows, d);
     s->normed = take_floats(pool, rows, wide);
     s->q = take_floats(pool, rows, d);

@@ -16,9 +16,8 @@
 extern void openblas_set_num_threads(int n) __attribute__((weak));
 extern char *openblas_get_corename(void) __attribute__((weak));
 
-#define VW         4
-#define TILE_M     2 /* 2 x 4 sums, 4 weights and 2 inputs in 16 registers */
-#define TILE_V_ONE 4
+#define VW     4
+#define TILE_M 2 /* 2 x 4 sums, 4 weights and 2 inputs in 16 registers */
 
 typedef float V __attribute__((vector_size(16)));
 typedef int VI __attribute__((vector_size(16)));
@@ -264,28 +263,22 @@ kernels_rotate(
 }
 
 void
-kernels_store_keys(
-    float *k, size_t k_stride, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t d)
+kernels_store_keys(float *k, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t e)
 {
-    enum { SIDE = 16 }; /* a square of one cache line each way */
+    for (size_t m = 0; m < n_rows; m++, x += x_stride) {
+        size_t p = p0 + m, lane = p % KERNELS_KEY_TILE;
+        float *to = k + (p - lane) * e + lane;
 
-    for (size_t m0 = 0; m0 < n_rows; m0 += SIDE) {
-        size_t m1 = m0 + SIDE < n_rows ? m0 + SIDE : n_rows;
-
-        for (size_t c = 0; c < d; c++) {
-            float *to = k + c * k_stride + p0;
-
-            for (size_t m = m0; m < m1; m++)
-                to[m] = x[m * x_stride + c];
-        }
+        for (size_t i = 0; i < e; i++)
+            to[i * KERNELS_KEY_TILE] = x[i];
     }
 }
 
 void
 kernels_scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
-    size_t k_stride, size_t n_rows, size_t n, size_t e)
+    size_t first, size_t end, size_t n_rows, size_t e)
 {
-    kernels()->scores(s, s_stride, q, q_stride, k, k_stride, n_rows, n, e);
+    kernels()->scores(s, s_stride, q, q_stride, k, first, end, n_rows, e);
 }
 
 float

@@ -20,6 +20,12 @@
 /* Keys are read, and scores written, in whole tiles: up to so many floats beyond their end, less 1. */
 #define KERNELS_OVERRUN 64
 
+/*
+ * The keys of a head lie in tiles of so many positions, [ceil(C / 16), e, 16]: contiguous both for
+ * whoever reads all positions and for whoever reads only some, and a vector of positions wide.
+ */
+#define KERNELS_KEY_TILE 16
+
 /**
  * kernels_choose(name): "avx512", "avx2", "portable", or NULL for the best one here. Returns 0,
  * or -1 when this build or this machine has no such set. Not while another thread computes.
@@ -60,16 +66,16 @@ void kernels_exp(float *y, const float *x, size_t n);
 void kernels_rotate(
     float *x, const float *cosine, const float *sine, size_t n_heads, size_t e, float scale);
 
-/** k[c * k_stride + p0 + m] = x[m, c]: rows become columns.  x [M, d]. */
+/** The keys x [M, e] of positions p0.. into the tiles k of their head. */
 void kernels_store_keys(
-    float *k, size_t k_stride, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t d);
+    float *k, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t e);
 
 /**
- * s[m, p] = sum over i of q[m, i] k[i, p].  q [M,e], k [e,n] with n contiguous. Reads k and
- * writes s up to KERNELS_OVERRUN - 1 floats beyond n.
+ * s[m, p] = sum over i of q[m, i] k[p, i] for first <= p < end.  q [M,e], k tiles of one head. Reads
+ * k and writes s up to KERNELS_OVERRUN - 1 positions beyond end; nothing of s before first.
  */
 void kernels_scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
-    size_t k_stride, size_t n_rows, size_t n, size_t e);
+    size_t first, size_t end, size_t n_rows, size_t e);
 
 /** s[p] = exp(s[p] - max(s)) for p < n; returns their sum. n >= 1. */
 float kernels_softmax(float *s, size_t n);

@@ -10,9 +10,8 @@
 
 #include <immintrin.h>
 
-#define VW         8
-#define TILE_M     2 /* 2 x 4 sums, 4 weights and 2 inputs in 16 registers */
-#define TILE_V_ONE 8
+#define VW     8
+#define TILE_M 2 /* 2 x 4 sums, 4 weights and 2 inputs in 16 registers */
 
 typedef __m256 V;
 typedef int VI __attribute__((vector_size(32)));

@@ -10,9 +10,8 @@
 
 #include <immintrin.h>
 
-#define VW         16
-#define TILE_M     6 /* 6 x 4 sums, 4 weights and one input in 32 registers */
-#define TILE_V_ONE 8
+#define VW     16
+#define TILE_M 6 /* 6 x 4 sums, 4 weights and one input in 32 registers */
 
 typedef __m512 V;
 typedef int VI __attribute__((vector_size(64)));

@@ -17,7 +17,7 @@ struct kernel_set {
     void (*silu_mul)(float *a, const float *b, size_t n);
     void (*exp)(float *y, const float *x, size_t n);
     void (*scores)(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
-        size_t k_stride, size_t n_rows, size_t n, size_t e);
+        size_t first, size_t end, size_t n_rows, size_t e);
     float (*softmax)(float *s, size_t n);
     void (*mix)(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v,
         size_t n_rows, size_t n, size_t e);

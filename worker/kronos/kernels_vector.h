@@ -6,7 +6,6 @@
  *
  *   V, VI, VW            a GCC vector of VW floats, one of VW 32-bit integers, their number
  *   TILE_M               rows of x (or queries) held in registers against 4 vectors
- *   TILE_V_ONE           vectors of one query's scores held in registers
  *   v_load v_store       unaligned
  *   v_load_part v_store_part (.., n)   the first n < VW floats, the rest 0 / untouched
  *   v_set v_fma v_max v_min            v_fma(a, b, c) = a * b + c; v_max and v_min pass on a
@@ -288,36 +287,47 @@ softmax(float *s, size_t n)
 
 /* ---- attention ---- */
 
-/* Scores of n_rows queries against n_v vectors of positions. */
-INLINE void
-scores_tile(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
-    size_t k_stride, size_t e, const int n_rows, const int n_v)
+/* Where the vector of positions ${p}.. begins in the keys of a head. */
+INLINE const float *
+keys_at(const float *k, size_t p, size_t e)
 {
-    V sum[TILE_M][TILE_V_ONE];
+    return k + p / KERNELS_KEY_TILE * KERNELS_KEY_TILE * e + p % KERNELS_KEY_TILE;
+}
 
+/* Scores of n_rows queries against the n_v vectors of positions from ${p}, a multiple of VW. */
+INLINE void
+scores_tile(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k, size_t p,
+    size_t e, const int n_rows, const int n_v)
+{
+    const float *kj[TILE_N];
+    V sum[TILE_M][TILE_N];
+
+#pragma GCC unroll 4
+    for (int j = 0; j < n_v; j++)
+        kj[j] = keys_at(k, p + (size_t)j * VW, e);
 #pragma GCC unroll 8
     for (int m = 0; m < n_rows; m++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int j = 0; j < n_v; j++)
             sum[m][j] = v_set(0.0f);
-    for (size_t i = 0; i < e; i++, k += k_stride) {
-        V ki[TILE_V_ONE];
+    for (size_t i = 0; i < e; i++) {
+        V ki[TILE_N];
 
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int j = 0; j < n_v; j++)
-            ki[j] = v_load(k + (size_t)j * VW);
+            ki[j] = v_load(kj[j] + i * KERNELS_KEY_TILE);
 #pragma GCC unroll 8
         for (int m = 0; m < n_rows; m++) {
             V qi = v_set(q[(size_t)m * q_stride + i]);
 
-#pragma GCC unroll 8
+#pragma GCC unroll 4
             for (int j = 0; j < n_v; j++)
                 sum[m][j] = v_fma(qi, ki[j], sum[m][j]);
         }
     }
 #pragma GCC unroll 8
     for (int m = 0; m < n_rows; m++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int j = 0; j < n_v; j++)
             v_store(s + (size_t)m * s_stride + (size_t)j * VW, sum[m][j]);
 }
@@ -406,28 +416,38 @@ mix_tile(float *y, size_t y_stride, const float *s, size_t s_stride, const float
 #endif
 
 static void
-scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k, size_t k_stride,
-    size_t n_rows, size_t n, size_t e)
+scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k, size_t first,
+    size_t end, size_t n_rows, size_t e)
 {
-    size_t n_v = (n + VW - 1) / VW;
+    size_t p = first / VW * VW;
 
-    /* One query: as many positions as the registers hold, so that K is read in long pieces. */
-    if (n_rows == 1) {
-        size_t j = 0;
+    if (first >= end)
+        return;
+    if (p < first) {
+        /* The first vector begins before ${first}: what stands there in s is not ours. */
+        size_t skip = first - p, n = (end - p < VW ? end - p : VW) - skip;
 
-        for (; n_v - j >= TILE_V_ONE; j += TILE_V_ONE)
-            scores_tile(s + j * VW, s_stride, q, q_stride, k + j * VW, k_stride, e, 1, TILE_V_ONE);
-        s += j * VW;
-        k += j * VW;
-        n_v -= j;
+        for (size_t m = 0; m < n_rows; m++) {
+            float whole[VW];
+
+            scores_tile(whole, VW, q + m * q_stride, q_stride, k, p, e, 1, 1);
+            memcpy(s + m * s_stride + first, whole + skip, n * sizeof(float));
+        }
+        p += VW;
     }
-    for (size_t j = 0; j < n_v; j += TILE_N)
+    if (n_rows == 1) {
+        /* One vector after the other: one ascending stream, which the CPU fetches ahead best. */
+        for (; p < end; p += VW)
+            scores_tile(s + p, s_stride, q, q_stride, k, p, e, 1, 1);
+        return;
+    }
+    for (; p < end; p += TILE_N * VW)
         for (size_t m = 0, rows; m < n_rows; m += rows) {
-            float *sm = s + m * s_stride + j * VW;
-            const float *qm = q + m * q_stride, *kj = k + j * VW;
+            float *sm = s + m * s_stride + p;
+            const float *qm = q + m * q_stride;
 
             rows = n_rows - m < TILE_M ? n_rows - m : TILE_M;
-#define SCORES(r) scores_tile(sm, s_stride, qm, q_stride, kj, k_stride, e, r, TILE_N)
+#define SCORES(r) scores_tile(sm, s_stride, qm, q_stride, k, p, e, r, TILE_N)
             WITH_ROWS(rows, SCORES)
         }
 }
