@@ -24,6 +24,7 @@
 #include "api/submission.h"
 #include "api/wait.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 
 #define SUBMIT_CONTEXT_UNKNOWN 512 /* C of a model no worker has told about: that of Kronos */
@@ -158,6 +159,7 @@ on_submitted(void *cookie, const redisReply *reply)
     case QUEUE_SUBMITTED:
     case QUEUE_SAME_REQUEST:
     case QUEUE_JOINED_TWIN:
+        FAILPOINT(AFTER_SUBMIT, -1);
         memcpy(e->task_id, done.id, sizeof(e->task_id));
         s->is_new = done.outcome == QUEUE_SUBMITTED;
         s->is_replay = done.outcome == QUEUE_SAME_REQUEST;
@@ -234,6 +236,7 @@ send_task(struct submission *s, struct error *err)
     };
     if (queue_submit_call(&s->model->queue, &submission, &call, err) == -1)
         goto free_about;
+    FAILPOINT(BEFORE_SUBMIT, -1);
     if (store_send(s->exchange->server->store, &call, on_submitted, s) == -1) {
         error_set(err, ERR_MEMORY, "no memory to store a task");
         goto free_about;

@@ -8,6 +8,7 @@
 
 #include "api/models.h"
 #include "api/store.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 
 struct sweep {
@@ -71,6 +72,7 @@ sweep_model(struct sweep *sweep, struct model *model)
     if (ask == NULL)
         return; /* the next tick comes */
     *ask = (struct sweep_ask){.sweep = sweep, .model = model};
+    FAILPOINT(BEFORE_SWEEP, -1);
     if (queue_sweep_call(&model->queue, store_run_id(sweep->store), &call, NULL) == -1 ||
         store_send(sweep->store, &call, on_swept, ask) == -1)
         free(ask);
