@@ -1,0 +1,144 @@
+"""docs/operations.md is typed in as it stands: what needs no systemd is run, the rest is at least a shell's language."""
+import os
+import re
+import stat
+import subprocess
+
+import pytest
+
+import kronosq
+from kronosq import BUILD, ROOT, environment, single_body, wait_for
+
+PAGE = ROOT / "docs/operations.md"
+BLOCKS = re.findall(r"^```sh ?(\w*)\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+RUN = [text for kind, text in BLOCKS if kind == ""]
+RESTORE = [text for kind, text in BLOCKS if kind == "restore"]
+PREFIX = "kq:{kronos-small}"
+
+
+@pytest.fixture
+def small(service):
+    """A service with the names the page uses."""
+    service.start_api("--default-model", "kronos-small")
+    service.start_worker(name="kronos-small")
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 10)
+    return service
+
+
+def shell(service, text):
+    """Run it where `redis-cli` and `kronosq` mean this service, and sudo nobody else."""
+    shims = service.directory / "bin"
+    shims.mkdir(exist_ok=True)
+    for name, body in {
+        "redis-cli": f'exec /usr/bin/redis-cli -s {service.redis.socket_path} "$@"',
+        "kronosq": f'exec {BUILD}/kronosq "$@"',
+        # there may be no user redis, and the test is not root everywhere
+        "sudo": 'case $1 in chown) exit 0 ;; install) set -- $(printf "%s\\n" "$@" | sed "/^-[og]$/,+1d") ;; esac; exec "$@"',
+    }.items():
+        (shims / name).write_text(f"#!/bin/bash\n{body}\n")
+        (shims / name).chmod(stat.S_IRWXU)
+    env = environment(KRONOSQ_SERVER=f"http://127.0.0.1:{service.port}", BACKUP=service.directory / "backup.rdb",
+                      DATA=service.directory, PATH=f"{shims}:{os.environ['PATH']}")
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def commands_of_the_table(word):
+    return re.findall(rf"`(redis-cli H\w+ '[^`]*' {word}[^`]*)`", PAGE.read_text())
+
+
+def test_every_block_is_a_shells_language():
+    assert len(BLOCKS) > 10
+    for _, text in BLOCKS:
+        done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, timeout=20)
+        assert (done.returncode, done.stderr) == (0, ""), text
+
+
+def test_units_and_files_the_page_names_exist():
+    text = PAGE.read_text()
+    named = set(re.findall(r"kronosq-(?:api|worker|webhook|redis|[a-z]+)@?", text))
+    assert named == {"kronosq-api", "kronosq-worker", "kronosq-worker@", "kronosq-redis"}
+    for name in set(re.findall(r"[a-z-]+\.conf\.example", text)):
+        assert (ROOT / "systemd" / name).exists(), name
+    for name in re.findall(r"scripts/[a-z-]+", text):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_setting_and_counter_the_page_names_exists():
+    text = PAGE.read_text()
+    options = (ROOT / "common/config_options.h").read_text()
+    for name in set(re.findall(r"KRONOS_[A-Z_]+", text)) - {"KRONOS_"}:
+        assert f'"{name}"' in options, name
+    counters = (ROOT / "schemas/redis-keys.md").read_text()
+    for name in ("recovered_lease", "fenced", "fenced_renew", "poison", "recovered_pop", "orphan", "stale_hint"):
+        assert f"`{name}`" in text and f"`{name}`" in counters, name
+
+
+def test_the_blocks_that_need_no_systemd_run_as_they_stand(small):
+    small.finished(small.submit())
+    outputs = [shell(small, text) for text in RUN]
+    assert len(outputs) >= 6
+    everything = "\n".join(outputs)
+    assert "kronos-small@" in everything and "completed" in everything
+    assert re.search(r"^\d+ \d{6,}$", everything, re.M), "pid and resident bytes"
+    assert "used_memory:" in everything and "aof_last_write_status:ok" in everything
+
+
+def test_pausing_stops_work_and_going_on_resumes_it(small):
+    pause, resume = commands_of_the_table("paused")
+    shell(small, pause)
+    task = small.submit()
+    # a worker that was waiting when it was paused hands the task back
+    wait_for(lambda: small.redis.command("ZSCORE", f"{PREFIX}:queued:normal", task), 10)
+    assert small.task(task, wait=2)["status"] == "queued"
+    shell(small, resume)
+    assert small.finished(task)["status"] == "completed"
+
+
+def test_draining_refuses_new_tasks_until_it_is_taken_back(small):
+    drain, accept = commands_of_the_table("draining")
+    shell(small, drain)
+    assert small.post("/v1/predict/single", single_body()).status == 503
+    shell(small, accept)
+    assert small.finished(small.submit())["status"] == "completed"
+
+
+def test_a_backup_restores_waiting_and_finished_tasks(small):
+    done = small.finished(small.submit())
+    small.redis.command("HSET", f"{PREFIX}:control", "paused", "1")
+    waiting = small.submit()
+    shell(small, next(text for text in RUN if "--rdb" in text))
+    later = small.submit()
+
+    lines = RESTORE[0].splitlines()
+    assert (lines[0], lines[-1]) == ("sudo systemctl stop kronosq.target redis-server", "sudo systemctl start redis-server kronosq.target")
+    small.processes[1].stop()
+    small.redis.stop()
+    shell(small, "\n".join(lines[1:-1]))
+    small.redis.start()
+    small.start_worker(name="kronos-small")
+    wait_for(lambda: small.get("/v1/readyz").status == 200, 10)
+
+    assert small.task(done["task_id"])["status"] == "completed"
+    assert small.get(f"/v1/tasks/{later}").status == 404
+    small.redis.command("HDEL", f"{PREFIX}:control", "paused")
+    assert small.finished(waiting)["status"] == "completed"
+    assert small.redis.command("CONFIG", "GET", "appendonly")[1] == "yes"
+    # and it lives on: what is written now survives the next restart
+    small.redis.kill()
+    small.redis.start()
+    assert small.redis.command("HGET", f"{PREFIX}:task:{waiting}", "state") == "completed"
+
+
+def test_workers_of_two_models_share_a_machine_as_the_page_says(small):
+    """The second file goes through the environment, as the unit gives it, and wins over the shared one."""
+    text = next(text for kind, text in BLOCKS if kind == "host" and "worker-mini.conf <<" in text)
+    own = dict(line.split("=", 1) for line in re.findall(r"^KRONOS_.*$", text, re.M))
+    shared = small.directory / "worker.conf"
+    shared.write_text("KRONOS_MODEL_NAME=kronos-small\nKRONOS_MAX_CONTEXT=512\nKRONOS_SLOTS=2\n")
+    shown = subprocess.run([BUILD / "kronosq-worker", "--config", shared, "--print-config"], env=environment(**own),
+                           capture_output=True, text=True, timeout=20).stdout
+    for name, value in own.items():
+        assert f"{name}={value}  # env\n" in shown
+    assert f"KRONOS_SLOTS=2  # {shared}:3\n" in shown
