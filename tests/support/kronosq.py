@@ -96,10 +96,11 @@ class Process:
 
 
 class Redis:
-    """A private redis-server on a unix socket, with AOF, in its own directory."""
+    """A private redis-server on a unix socket, with AOF, in its own directory; more flags override ours."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *flags):
         self.directory = pathlib.Path(directory)
+        self.flags = flags
         self.socket_path = self.directory / "redis.sock"
         self.url = f"unix://{self.socket_path}"
         self.process = None
@@ -107,7 +108,8 @@ class Redis:
     def start(self):
         self.process = Process("redis", [
             "redis-server", "--port", "0", "--unixsocket", self.socket_path, "--dir", self.directory,
-            "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"], self.directory)
+            "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", *self.flags],
+                               self.directory)
         wait_for(self.answers, 10, "Redis answers")
         return self
 

@@ -1,0 +1,121 @@
+"""Clients that never give up: a request has an Idempotency-Key and is repeated until it has an answer.
+
+Of every kind of body there are many tasks, so that all of them must give the same forecast.
+"""
+import json
+import random
+import socket
+import threading
+import time
+
+from fleet import CRASH_SEED
+from kronosq import read_reply, single_body
+
+KINDS = 24
+
+
+class Accepted:
+    """What a client knows of a task: it was answered with this id."""
+
+    def __init__(self, key, kind, is_poison, has_deadline):
+        self.key, self.kind, self.is_poison, self.has_deadline = key, kind, is_poison, has_deadline
+        self.task_id = None
+
+
+def bodies(rng):
+    return [single_body(history=rng.randint(2, 40), steps=rng.randint(1, 12),
+                        overrides={"seed": kind, "sample_count": rng.choice((1, 1, 1, 2, 3, 9))}) for kind in range(KINDS)]
+
+
+class Load:
+    def __init__(self, fleet, seed, limit=40, per_second=30, threads=4):
+        self.fleet, self.seed, self.limit = fleet, seed, limit
+        self.bodies = bodies(random.Random(seed))
+        self.outstanding = 0       # kept by whoever reads the counters
+        self.poison_wanted = 0
+        self.accepted, self.wrong = [], []
+        self.lost_replies = self.repeats = self.refusals = 0
+        self._lock = threading.Lock()
+        self._pause = threads / per_second
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._client, args=(i,), daemon=True) for i in range(threads)]
+
+    def start(self):
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self):
+        """No new tasks; returns when every request has its answer. The fleet must be tended meanwhile."""
+        self._is_over.set()
+
+    @property
+    def is_busy(self):
+        return any(thread.is_alive() for thread in self._threads)
+
+    # ---- one client ----
+
+    def _client(self, number):
+        rng = random.Random(f"{self.seed}/{number}")
+        n = 0
+        while not self._is_over.is_set():
+            if self.outstanding >= self.limit:
+                time.sleep(0.02)
+                continue
+            n += 1
+            self._submit(rng, f"{self.seed}-{number}-{n}")
+            time.sleep(rng.expovariate(1 / self._pause))
+
+    def _next(self, rng, key):
+        kind = rng.randrange(KINDS)
+        body = dict(self.bodies[kind], priority=rng.choice(("urgent", "normal", "normal", "low")))
+        with self._lock:
+            is_poison = self.poison_wanted > 0
+            self.poison_wanted -= is_poison
+        if is_poison:
+            body["overrides"] = {"seed": CRASH_SEED}
+        has_deadline = not is_poison and rng.random() < 0.06
+        if has_deadline:
+            body["deadline_seconds"] = round(rng.uniform(0.3, 6), 2)
+        return Accepted(key, kind, is_poison, has_deadline), json.dumps(body).encode()
+
+    def _submit(self, rng, key):
+        task, body = self._next(rng, key)
+        for _ in range(1 + (rng.random() < 0.15)):   # some ask twice although they were answered
+            task_id = self._post_until_answered(rng, key, body)
+            if task_id is None:
+                return
+            if task.task_id is None:
+                task.task_id = task_id
+                with self._lock:
+                    self.accepted.append(task)
+                    self.outstanding += 1
+            elif task.task_id != task_id:
+                self.wrong.append(f"key {key} gave {task.task_id}, then {task_id}")
+            else:
+                self.repeats += 1
+
+    def _post_until_answered(self, rng, key, body):
+        while True:
+            try:
+                reply = self._post(rng, key, body)
+            except (OSError, ValueError, IndexError):
+                reply = None
+            if reply is None:
+                self.lost_replies += 1
+            elif reply.status == 202:
+                return reply.json["task_id"]
+            elif reply.status == 503:
+                self.refusals += 1
+            else:
+                self.wrong.append(f"key {key} was answered {reply}")
+                return None
+            time.sleep(0.05)
+
+    def _post(self, rng, key, body):
+        ports = self.fleet.ports
+        if not ports:
+            return None
+        with socket.create_connection(("127.0.0.1", rng.choice(ports)), timeout=5) as s:
+            s.sendall(b"POST /v1/predict/single HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                      b"Idempotency-Key: %s\r\nContent-Length: %d\r\n\r\n" % (key.encode(), len(body)) + body)
+            return read_reply(s.makefile("rb"), "POST")

@@ -1,0 +1,135 @@
+"""What the queue costs: commands while idle, commands for a task, and the time from a request to its claim.
+
+Counts hold for every build. Times and CPU are promises of the release build; the sanitized one only says that it was
+not asked: KRONOSQ_BUILD=build/release /usr/bin/python3 -m pytest tests/chaos/test_cost.py
+"""
+import os
+import statistics
+import subprocess
+import time
+
+import pytest
+from kronosq import BUILD, single_body, wait_for
+from monitor import Monitor
+from oracle import PREFIX
+
+needs_release = pytest.mark.skipif(
+    "KRONOS_FAIL" in subprocess.run([BUILD / "kronosq-worker", "--help"], capture_output=True, text=True).stdout,
+    reason="times mean something only in a release build")
+IDLE_SECONDS = 5
+
+
+def cpu_seconds(pid):
+    """Of all threads; the clock ticks of /proc/PID/stat are as coarse as what is measured."""
+    used_ns = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
+            used_ns += int(f.read().split()[0])
+    return used_ns / 1e9
+
+
+def passes(seconds):
+    """Some time in which nothing is done, which is what is measured."""
+    until = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() >= until, seconds + 5)
+
+
+def sha_of(script):
+    """SHA-1 of a script as Redis knows it."""
+    found = subprocess.run(["scripts/embed-lua", "common/queue/_lib.lua", f"common/queue/{script}.lua"], capture_output=True,
+                           text=True, check=True).stdout
+    return next(word for word in found.replace('"', " ").split() if len(word) == 40 and all(c in "0123456789abcdef" for c in word))
+
+
+class Counted:
+    """The commands of one worker that belong to tasks, by name."""
+
+    SCRIPTS = ("claim", "complete", "fail", "release", "sweep", "beat", "renew", "submit", "read", "presence")
+
+    def __init__(self, commands):
+        names = {sha_of(script): script for script in self.SCRIPTS}
+        self.total = {}
+        for _, words in commands:
+            name = words[0].upper()
+            if name in ("EVALSHA", "EVAL"):
+                name = names.get(words[1], "other script")
+            self.total[name] = self.total.get(name, 0) + 1
+
+    def __getitem__(self, name):
+        return self.total.get(name, 0)
+
+    @property
+    def for_tasks(self):
+        """Round trips because there was work: hints, claims, ends, and cutting a wait short."""
+        return self["BLPOP"] + self["claim"] + self["complete"] + self["fail"] + self["release"] + self["CLIENT"] + self["LPUSH"]
+
+
+def test_an_idle_worker_sends_less_than_ten_commands_a_second(service):
+    service.start_worker()
+    with Monitor(service.redis) as seen:
+        passes(IDLE_SECONDS)
+    assert 0 < len(seen.commands) < 10 * IDLE_SECONDS, Counted(seen.commands).total
+
+
+@needs_release
+def test_an_idle_worker_uses_less_than_half_a_percent_of_a_core(service):
+    worker = service.start_worker()
+    passes(1)  # the threads that BLAS starts spin for a tenth of a second before they sleep
+    before = cpu_seconds(worker.pid)
+    passes(IDLE_SECONDS)
+    used = cpu_seconds(worker.pid) - before
+    print(f"{100 * used / IDLE_SECONDS:.3f} % of a core")
+    assert used < 0.005 * IDLE_SECONDS, f"{100 * used / IDLE_SECONDS:.2f} %"
+
+
+def test_a_task_of_an_idle_worker_costs_four_round_trips(service):
+    service.start_api()
+    service.start_worker()
+    service.finished(service.submit())
+    n = 20
+    with Monitor(service.redis) as seen:
+        for _ in range(n):
+            task_id = service.submit(single_body(history=8, steps=1))
+            wait_for(lambda t=task_id: service.redis.command("HGET", f"{PREFIX}:task:{t}", "state") == "completed", 10)
+    counted = Counted(seen.commands)
+    assert counted["claim"] >= n and counted["complete"] == n, counted.total
+    assert counted.for_tasks <= 4 * n + 5, counted.total  # a BLPOP may end by its time-out meanwhile
+    print(f"{counted.for_tasks / n:.2f} round trips a task, {counted.total}")
+
+
+def test_a_task_of_a_busy_worker_costs_three_round_trips(service):
+    """A hint, a claim, a result. Claiming several at once would need two, and take work idle workers were woken for."""
+    service.start_api()
+    n = 200
+    ids = [service.submit(single_body(history=8, steps=1)) for _ in range(n)]
+    with Monitor(service.redis) as seen:
+        service.start_worker()
+        wait_for(lambda: service.redis.command("HGET", f"{PREFIX}:stats", "completed") == str(n), 30, "all are done")
+    counted = Counted(seen.commands)
+    assert counted["complete"] == len(ids), counted.total
+    assert counted.for_tasks <= 3 * n + 20, counted.total
+    print(f"{counted.for_tasks / n:.2f} round trips a task, {counted.total}")
+
+
+@needs_release
+def test_an_idle_worker_claims_within_two_milliseconds_of_the_submit(service):
+    service.start_api()
+    service.start_worker()
+    service.finished(service.submit())
+    waited_ms, sent_ms = [], []
+    with Monitor(service.redis) as seen:
+        for _ in range(100):
+            started = time.monotonic()
+            task_id = service.submit(single_body(history=8, steps=1))
+            sent_ms.append(1000 * (time.monotonic() - started))
+            wait_for(lambda t=task_id: service.redis.command("HGET", f"{PREFIX}:task:{t}", "state") == "completed", 10)
+    submitted, submit, claim = {}, sha_of("submit"), sha_of("claim")
+    for at, words in seen.commands:
+        if words[0].upper() == "EVALSHA" and words[1] == submit:
+            submitted[words[4]] = at
+        elif words[0].upper() == "EVALSHA" and words[1] == claim and words[5] in submitted:
+            waited_ms.append(1000 * (at - submitted[words[5]]))
+    assert len(waited_ms) == 100
+    print(f"submit to claim: p50 {statistics.median(waited_ms):.2f} ms, p99 {sorted(waited_ms)[98]:.2f} ms; "
+          f"the client's request p50 {statistics.median(sent_ms):.2f} ms")
+    assert statistics.median(waited_ms) < 2
