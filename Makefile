@@ -28,6 +28,7 @@ COMMON_SRC := \
 	common/clock.c \
 	common/failpoint.c \
 	common/id.c \
+	common/notify.c \
 	common/config.c \
 	common/config_text.c \
 	common/config_print.c \
@@ -86,13 +87,11 @@ WORKER_SRC := \
 	worker/handoff.c \
 	worker/summary.c \
 	worker/path_stats.c \
-	worker/model_identity.c \
-	worker/notify.c
+	worker/model_identity.c
 
 API_SRC := \
 	api/main.c \
 	api/listen.c \
-	api/announce.c \
 	api/server.c \
 	api/route.c \
 	api/guard.c \

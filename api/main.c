@@ -11,7 +11,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "api/announce.h"
 #include "api/listen.h"
 #include "api/models.h"
 #include "api/server.h"
@@ -21,6 +20,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/log.h"
+#include "common/notify.h"
 #include "common/redis.h"
 
 #define MAIN_STOP_MS         4000 /* to get every reply out; systemd and people wait 5 s */
@@ -133,7 +133,7 @@ on_ready_look(evutil_socket_t fd, short what, void *cookie)
     (void)fd;
     (void)what;
     if (store_is_ready(d->server.store))
-        announce_ready();
+        notify_ready();
     else
         schedule(d->ready_look, MAIN_READY_LOOK_MS);
 }
@@ -144,7 +144,7 @@ on_alive_tick(evutil_socket_t fd, short what, void *cookie)
     (void)fd;
     (void)what;
     (void)cookie;
-    announce_alive();
+    notify_watchdog();
 }
 
 static void
@@ -187,7 +187,7 @@ on_stop(evutil_socket_t signal_number, short what, void *cookie)
     log_info("api.main", "stopping", LOG_INT("signal", signal_number),
         LOG_INT("held", waiters_count(d->server.waiters)),
         LOG_INT("connections", guards_count(d->server.guards)));
-    announce_stopping();
+    notify_stopping();
     d->stop_at_ms = clock_monotonic_ms() + MAIN_STOP_MS;
     server_stop(&d->server);
     waiters_end_all(d->server.waiters);
@@ -256,8 +256,8 @@ start_timers(struct daemon *d, bool is_insecure, struct error *err)
     if (d->ready_look == NULL || d->insecure_tick == NULL || d->alive_tick == NULL)
         return error_set(err, ERR_MEMORY, "out of memory");
     schedule(d->ready_look, 0);
-    if (announce_alive_ms() > 0)
-        schedule(d->alive_tick, announce_alive_ms());
+    if (notify_watchdog_ms() > 0)
+        schedule(d->alive_tick, notify_watchdog_ms());
     if (is_insecure) {
         on_insecure_tick(-1, 0, d);
         schedule(d->insecure_tick, MAIN_INSECURE_HOURLY * 1000LL);

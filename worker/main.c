@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/log.h"
+#include "common/notify.h"
 #include "common/redis.h"
 #include "worker/beat.h"
 #include "worker/engine.h"
@@ -21,7 +22,6 @@
 #include "worker/kronos/model.h"
 #include "worker/link.h"
 #include "worker/model_identity.h"
-#include "worker/notify.h"
 #include "worker/settings.h"
 #include "worker/signals.h"
 

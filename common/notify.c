@@ -3,7 +3,7 @@
  *
  * A message that does not arrive changes nothing for us, so results are ignored.
  */
-#include "worker/notify.h"
+#include "common/notify.h"
 
 #ifdef HAVE_LIBSYSTEMD
 

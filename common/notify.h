@@ -1,8 +1,8 @@
 /*
  * notify.h - Tells systemd how the process is; tells nobody when there is no systemd.
  */
-#ifndef WORKER_NOTIFY_H
-#define WORKER_NOTIFY_H
+#ifndef COMMON_NOTIFY_H
+#define COMMON_NOTIFY_H
 
 #include <stdint.h>
 
@@ -14,4 +14,4 @@ void notify_watchdog(void); /* still making progress */
 /** notify_watchdog_ms(): how often systemd wants to hear that, halved; 0: it does not. */
 int64_t notify_watchdog_ms(void);
 
-#endif /* WORKER_NOTIFY_H */
+#endif /* COMMON_NOTIFY_H */
