@@ -2,7 +2,8 @@
  * redis_handshake.c - The commands that open a connection, and their answers.
  *
  * Does no I/O. ROLE comes before anything is trusted: a replica would take reads
- * and answer with the past.
+ * and answer with the past. PING comes before both: a Redis that still loads its data
+ * says that it is a master and that its AOF is off.
  */
 #include "common/redis_handshake.h"
 
@@ -37,6 +38,9 @@ redis_handshake_command(enum redis_handshake_step step, const struct redis_setti
         command->argv[n++] = "CLIENT";
         command->argv[n++] = "SETNAME";
         command->argv[n++] = name;
+        break;
+    case REDIS_HANDSHAKE_PING:
+        command->argv[n++] = "PING";
         break;
     case REDIS_HANDSHAKE_ROLE:
         command->argv[n++] = "ROLE";
@@ -78,7 +82,7 @@ int
 redis_handshake_check(enum redis_handshake_step step, const redisReply *reply,
     const struct redis_settings *s, struct error *err)
 {
-    static const char *const names[] = {"AUTH", "SELECT", "CLIENT SETNAME", "ROLE", "INFO"};
+    static const char *const names[] = {"AUTH", "SELECT", "CLIENT SETNAME", "PING", "ROLE", "INFO"};
     char where[REDIS_DESCRIBE_MAX], run_id[RUN_ID_LEN + 1];
 
     redis_settings_describe(s, where, sizeof(where));

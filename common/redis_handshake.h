@@ -1,7 +1,7 @@
 /*
  * redis_handshake.h - What every connection says before it is used.
  *
- * AUTH, SELECT, CLIENT SETNAME, ROLE, INFO server: the commands and what their
+ * AUTH, SELECT, CLIENT SETNAME, PING, ROLE, INFO server: the commands and what their
  * answers mean, once for the blocking connections (redis.c) and the evented ones
  * (redis_link.c). Sends nothing itself.
  */
@@ -17,6 +17,7 @@ enum redis_handshake_step {
     REDIS_HANDSHAKE_AUTH,
     REDIS_HANDSHAKE_SELECT,
     REDIS_HANDSHAKE_NAME,
+    REDIS_HANDSHAKE_PING, /* refused while Redis loads its data; ROLE and INFO are not */
     REDIS_HANDSHAKE_ROLE,
     REDIS_HANDSHAKE_RUN_ID, /* INFO server; redis_handshake_run_id() reads the answer */
     REDIS_HANDSHAKE_STEPS

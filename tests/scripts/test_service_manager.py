@@ -44,6 +44,40 @@ def test_a_worker_is_ready_when_redis_answered_and_the_model_is_warm(service, ma
     wait_for(lambda: service.redis.command("SCARD", "kq:models"), 5, "it is in Redis")
 
 
+def start_redis_that_loads_for_seconds(service):
+    """Started again with its file of tasks, and slowly: it answers ROLE and INFO, and says that its AOF is off."""
+    service.redis.process = Process("redis-slow", [
+        "redis-server", "--port", "0", "--unixsocket", service.redis.socket_path, "--dir", service.directory, "--appendonly", "yes",
+        "--save", "", "--maxmemory-policy", "noeviction", "--key-load-delay", "400"], service.directory)
+
+    def is_loading():
+        try:
+            info = service.redis.command("INFO", "persistence")
+        except OSError:
+            return False
+        assert "\nloading:1\r" in info and "\naof_enabled:0\r" in info, "this Redis was too fast for the test"
+        return True
+    wait_for(is_loading, 20)
+
+
+def test_a_redis_that_still_loads_its_tasks_is_waited_for_and_not_taken_for_one_that_loses_them(service, manager):
+    """The bug: after a restart of the host, daemons that met Redis while it loaded ended with 78 and stayed away."""
+    for batch in range(6):
+        service.redis.command("EVAL", "for i = 1, 1000 do redis.call('SET', KEYS[1] .. i, 1) end", 1, f"filler:{batch}:")
+    running = service.start_api()
+    service.redis.stop()
+    start_redis_that_loads_for_seconds(service)
+    service.start_api(**manager.settings())
+    worker = service.start_worker(wait=False)
+    wait_for(lambda: worker.log_lines(message="waiting for redis"), 20)
+    manager.await_line("READY=1", seconds=60)
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 30, "a worker serves, and the API trusts its Redis")
+    for api in (running, service.api):
+        service.port = api.log_lines(event="listening")[0]["port"]
+        assert service.post("/v1/predict/single", single_body()).status == 202
+        assert api.log_lines(level="CRITICAL") == []
+
+
 def test_a_worker_that_cannot_load_its_model_never_says_ready(service, manager):
     worker = service.start_worker("--model", service.directory, wait=False, **manager.settings())
     assert worker.popen.wait(20) == 78, "systemd is told not to try again"
