@@ -3,6 +3,7 @@ import os
 import re
 import stat
 import subprocess
+import threading
 
 import pytest
 
@@ -102,6 +103,37 @@ def test_draining_refuses_new_tasks_until_it_is_taken_back(small):
     assert small.post("/v1/predict/single", single_body()).status == 503
     shell(small, accept)
     assert small.finished(small.submit())["status"] == "completed"
+
+
+def test_an_api_restarted_beside_another_refuses_nobody(small):
+    """What the page does with kronosq-api-b."""
+    first, port = small.api, small.port
+    refused, served, is_over = [], [], threading.Event()
+
+    def ask():
+        while not is_over.is_set():
+            try:
+                reply = small.get("/v1/healthz")
+                if reply is not None:
+                    served.append(reply.status)
+            except ConnectionRefusedError as error:
+                refused.append(error)
+            except OSError:
+                pass  # reset: it stood in the queue of the one that closed
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        second = small.start_api("--listen", f"127.0.0.1:{port}")
+        assert first.stop() == 0
+        small.start_api("--listen", f"127.0.0.1:{port}")
+        assert second.stop() == 0
+        wait_for(lambda: len(served) > 20, 20)
+    finally:
+        is_over.set()
+        asking.join()
+    assert refused == []
+    assert set(served) <= {200, 503}, "503: it reached the one that was stopping"
 
 
 def test_a_backup_restores_waiting_and_finished_tasks(small):
