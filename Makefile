@@ -20,7 +20,8 @@ ALL_LDFLAGS = $(LDFLAGS_$(MODE)) $(LDFLAGS)
 
 # ---- sources: one explicit list per library or program ----
 
-LUA_SCRIPTS := submit claim renew complete fail release sweep beat leave presence held read
+LUA_SCRIPTS := submit claim renew complete fail release sweep beat leave presence held read group cancel requeue move purge \
+	control quiet audit load workers page hook_claim hook_done hook_replay hook_ping
 
 COMMON_SRC := \
 	common/error.c \
@@ -52,7 +53,12 @@ COMMON_SRC := \
 	common/queue/claim.c \
 	common/queue/finish.c \
 	common/queue/fleet.c \
-	common/queue/read.c
+	common/queue/read.c \
+	common/queue/change.c \
+	common/queue/control.c \
+	common/queue/load.c \
+	common/queue/list.c \
+	common/queue/outbox.c
 
 KRONOS_SRC := \
 	worker/kronos/regular_file.c \

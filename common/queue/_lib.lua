@@ -6,6 +6,7 @@ local now = T[1] * 1000 + math.floor(T[2] / 1000)      -- ms; Redis's clock is t
 local PRIORITIES = {'urgent', 'normal', 'low'}         -- also the order of every loop that pushes hints
 local WORKER_SILENT_MS = 60000                         -- a presence this old is forgotten
 local RESULT_TTL_MS = 86400000                         -- only for a task whose own result_ttl_ms is broken
+local TOMBSTONE_MS = 86400000                          -- a task is `gone`, not unknown, for so long after its life
 
 local function num(v) return tonumber(v) or 0 end
 
@@ -26,10 +27,11 @@ local function paused(p)
   return v[1] or v[2]
 end
 
-local function backlog(id, p, sign)                    -- sums of T and D per priority, for the ETA
+local function backlog(id, p, sign)                    -- sums of T, D and bytes per priority: ETA, operators
   local v = call('HMGET', task(id), 'cost_prefill', 'cost_steps')
   bump('queued_prefill:' .. p, sign * num(v[1]))
   bump('queued_steps:' .. p, sign * num(v[2]))
+  bump('queued_bytes:' .. p, sign * call('HSTRLEN', task(id), 'input'))
 end
 
 -- RPUSH new work, LPUSH recovered work. A hash that cannot be queued is counted and left alone.
@@ -59,17 +61,71 @@ local function park(id, attempts, base_ms)             -- again after base x 2, 
   bump('retried')
   local deadline = call('HGET', task(id), 'deadline_ms')
   if tonumber(deadline) then call('ZADD', M .. ':deadline', deadline, id) end
+  publish(id, 'queued')
 end
 
-local function deliver(key, id, state, webhook)        -- an outbox entry
+local function life(result_ttl_ms)
+  local ttl = num(result_ttl_ms)
+  return ttl >= 1 and ttl or RESULT_TTL_MS
+end
+
+-- An outbox entry about `id`, whose hash is `k`. It holds what the event says that a requeue would
+-- erase from the hash; `previous` leads to the entry of an earlier event, for purge.
+local function deliver(key, k, id, state, webhook)
+  local v = call('HMGET', k, 'owner', 'requeues', 'result_ttl_ms', 'delivery', 'error_code', 'error')
   call('HSET', M .. ':delivery:' .. key, 'subject', id, 'state', state, 'webhook', webhook,
-       'created_ms', now, 'attempts', 0, 'fence', 0)
+       'created_ms', now, 'expires_ms', now + life(v[3]), 'owner', v[1] or '', 'requeues', num(v[2]),
+       'error_code', v[5] or '', 'error', v[6] or '', 'outcome', 'pending', 'attempts', 0, 'fence', 0,
+       'previous', v[4] and v[4] ~= key and v[4] or '')
+  call('HSET', k, 'delivery', key)
   call('ZADD', M .. ':webhook', now, key)
 end
 
-local function expire(key, ttl_ms)
-  local ttl = num(ttl_ms)
-  call('PEXPIRE', key, ttl >= 1 and ttl or RESULT_TTL_MS)
+-- A delivery is over with. One that was not delivered stays, to be replayed, until it is among the
+-- oldest of too many.
+local HOOK_DEAD_MAX, HOOK_DEAD_MS = 1000, 14 * 86400000
+local function close_delivery(key, outcome)
+  local d, dead = M .. ':delivery:' .. key, M .. ':webhook:dead'
+  call('ZREM', M .. ':webhook', key)
+  call('HSET', d, 'outcome', outcome)
+  if outcome == 'delivered' then
+    call('PEXPIRE', d, math.max(num(call('HGET', d, 'expires_ms')) - now, 60000))
+    return
+  end
+  call('PEXPIRE', d, HOOK_DEAD_MS)
+  call('ZADD', dead, now, key)
+  call('ZREMRANGEBYSCORE', dead, '-inf', now - HOOK_DEAD_MS)   -- their hashes have expired, too
+  if call('ZCARD', dead) > HOOK_DEAD_MAX then
+    call('DEL', M .. ':delivery:' .. call('ZPOPMIN', dead)[1])
+  end
+end
+
+-- The hash `k` of an ended task or group lives on for life_ms, and for a day more its tombstone tells
+-- that it was there. Redis frees both by itself.
+local GRAVE = {'state', 'priority', 'seq', 'owner', 'digest', 'created_ms', 'finished_ms', 'result_ttl_ms'}
+local function lay_to_rest(k, id, life_ms)
+  local v, stone = call('HMGET', k, unpack(GRAVE)), {}
+  if v[1] and life_ms + TOMBSTONE_MS > 0 then
+    for i, name in ipairs(GRAVE) do
+      if v[i] then stone[#stone + 1], stone[#stone + 2] = name, v[i] end
+    end
+    call('HSET', M .. ':gone:' .. id, unpack(stone))
+    call('PEXPIRE', M .. ':gone:' .. id, life_ms + TOMBSTONE_MS)
+  end
+  if life_ms > 0 then call('PEXPIRE', k, life_ms) else call('DEL', k) end
+end
+
+-- A dead letter is one no longer: its input goes, and its document lives out what is left of its life.
+local function bury(id)
+  local k = task(id)
+  call('ZREM', M .. ':dead', id)
+  bump('input_bytes', -call('HSTRLEN', k, 'input'))
+  call('HDEL', k, 'input')
+  local v = call('HMGET', k, 'finished_ms', 'result_ttl_ms', 'group')
+  local g = v[3] and M .. ':group:' .. v[3]
+  if g and num(call('HGET', g, 'left')) > 0 then return end    -- rests with its group
+  local left, with_group = num(v[1]) + life(v[2]) - now, g and call('PTTL', g) or 0
+  lay_to_rest(k, id, with_group > left and with_group > 0 and with_group or left)
 end
 
 -- The member of a group has ended; the last one ends the group: state, one event, one delivery, and
@@ -83,11 +139,14 @@ local function finish_member(group, state)
   local worst = v[1] and 'failed' or v[2] and 'cancelled' or v[3] and 'expired' or 'completed'
   call('HSET', g, 'state', worst, 'finished_ms', now)
   for _, member in ipairs(call('LRANGE', g .. ':tasks', 0, -1)) do
-    if call('HGET', task(member), 'state') ~= 'failed' then expire(task(member), v[5]) end
+    -- not a dead letter, and not one that an operator took out of the group and queued again
+    if call('HGET', task(member), 'group') == group and not call('ZSCORE', M .. ':dead', member) then
+      lay_to_rest(task(member), member, life(v[5]))
+    end
   end
-  expire(g, v[5])
-  expire(g .. ':tasks', v[5])
-  if v[4] then deliver(group, group, worst, v[4]) end
+  if v[4] then deliver(group, g, group, worst, v[4]) end
+  lay_to_rest(g, group, life(v[5]))
+  call('PEXPIRE', g .. ':tasks', life(v[5]))
   publish(group, worst)
 end
 
@@ -106,9 +165,40 @@ local function finish(id, state, code, message)        -- the only way into a te
   else
     bump('input_bytes', -call('HSTRLEN', k, 'input'))
     call('HDEL', k, 'input')
-    if not v[2] then expire(k, v[4]) end               -- members expire with their group
+    if not v[2] then lay_to_rest(k, id, life(v[4])) end -- members rest with their group
   end
-  if v[3] then deliver(id .. '.' .. (v[5] or 0), id, state, v[3]) end
+  if v[3] then deliver(id .. '.' .. (v[5] or 0), k, id, state, v[3]) end
   publish(id, state)
   if v[2] then finish_member(v[2], state) end
+end
+
+-- What a document shows of a task: how much of it is left (2 all of it, 1 a dead letter past its life,
+-- 0 it is gone), its position, its last delivery, then the fields named by ARGV from `first` on: the
+-- first three are priority, seq, state. nil: nobody remembers it.
+-- position: 1-based rank within model and priority while queued; of a parked task the rank it would
+-- have; else 0.
+local function view(id, first)
+  local k, left = task(id), 2
+  local v = call('HMGET', k, unpack(ARGV, first))
+  if not v[3] then
+    v, left = call('HMGET', M .. ':gone:' .. id, unpack(ARGV, first)), 0
+    if not v[3] then return nil end
+  elseif v[3] == 'failed' then                         -- its hash stays while it can be requeued
+    local f = call('HMGET', k, 'finished_ms', 'result_ttl_ms', 'group')
+    local over = num(f[1]) + life(f[2])
+    if now >= over and not (f[3] and call('EXISTS', M .. ':group:' .. f[3]) == 1) then
+      left = now < over + TOMBSTONE_MS and 0 or 1
+    end
+  end
+  local position, hook, key = 0, {}, call('HGET', k, 'delivery')
+  if (v[3] == 'queued' or v[3] == 'scheduled') and is_priority(v[1]) and tonumber(v[2]) then
+    -- counted by seq rather than ZRANK, which knows nothing of a parked task
+    position = call('ZCOUNT', M .. ':queued:' .. v[1], '-inf', '(' .. string.format('%.0f', tonumber(v[2]))) + 1
+  end
+  if key then
+    hook = call('HMGET', M .. ':delivery:' .. key, 'outcome', 'attempts', 'last_status')
+    hook[4] = call('ZSCORE', M .. ':webhook', key)
+    if not hook[1] then hook = {} end                  -- over with, and forgotten
+  end
+  return {left, position, hook, unpack(v)}
 end

@@ -22,17 +22,6 @@ enum {
 };
 
 static bool
-parse_count(const redisReply *reply, uint32_t *value)
-{
-    int64_t wide;
-
-    if (!queue_reply_int(reply, &wide) || wide < 0)
-        return false;
-    *value = wide > UINT32_MAX ? UINT32_MAX : (uint32_t)wide;
-    return true;
-}
-
-static bool
 parse_priority(const redisReply *reply, enum task_priority *priority)
 {
     return queue_reply_is_string(reply) &&
@@ -51,8 +40,8 @@ parse_lease(const redisReply *reply, struct queue_lease *lease, struct error *er
         return queue_reply_strange(name, err);
     part = (const redisReply *const *)reply->element;
     if (!queue_reply_int(part[LEASE_FENCE], &fence) || fence < 1 ||
-        !parse_count(part[LEASE_ATTEMPT], &lease->attempt) ||
-        !parse_count(part[LEASE_CRASHES], &lease->crashes) ||
+        !queue_reply_count(part[LEASE_ATTEMPT], &lease->attempt) ||
+        !queue_reply_count(part[LEASE_CRASHES], &lease->crashes) ||
         !queue_reply_int(part[LEASE_WAIT], &lease->wait_ms) ||
         !parse_priority(part[LEASE_PRIORITY], &lease->priority) ||
         !queue_reply_is_string(part[LEASE_INPUT]))
@@ -109,6 +98,7 @@ queue_claim(redisContext *c, const struct queue *q, const struct queue_claim_req
     struct queue_claims *out, struct error *err)
 {
     int room = r->room > QUEUE_CLAIM_MAX ? QUEUE_CLAIM_MAX : r->room;
+    char takes[TASK_PRIORITY_COUNT + 1] = {0};
     struct queue_args a;
     redisReply *reply;
     int rc;
@@ -118,7 +108,9 @@ queue_claim(redisContext *c, const struct queue *q, const struct queue_claim_req
         return error_set(err, ERR_INVALID,
             "a claim needs a free slot and a lease, not %d and %lld ms", r->room,
             (long long)r->lease_ms);
-    queue_args_begin(&a, &queue_script_claim, q, 8);
+    for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
+        takes[p] = r->takes == 0 || r->takes & 1u << p ? '1' : '0';
+    queue_args_begin(&a, &queue_script_claim, q, 9);
     queue_args_text(&a, task_priority_name(r->priority));
     queue_args_bytes(&a, r->hint, r->hint_len);
     queue_args_text(&a, r->worker);
@@ -127,6 +119,7 @@ queue_claim(redisContext *c, const struct queue *q, const struct queue_claim_req
     queue_args_int(&a, room);
     queue_args_int(&a, r->room_other);
     queue_args_int(&a, q->tuning.suspect_at);
+    queue_args_text(&a, takes);
     if (!(reply = queue_args_run(&a, c, err)))
         return -1;
     rc = parse_claims(reply, out, err);

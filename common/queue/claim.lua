@@ -2,9 +2,10 @@
 -- claim - spend a popped hint, and more hints while there is room: queued -> processing.
 --
 -- KEYS  prefix
--- ARGV  priority hint worker lease_ms busy room room_other suspect_at
+-- ARGV  priority hint worker lease_ms busy room room_other suspect_at takes
 --       busy: leases the worker holds; room: free slots, at least the one kept for this hint;
 --       room_other: of them free for normal and low.
+--       takes: 1 or 0 for urgent, normal and low ("110"): further hints come only from lists it takes.
 -- Reply {wait_for, {id, fence, attempt, crashes, wait_ms, priority, input}*}
 --       wait_for: '' or the priority whose head is a suspect that this worker must run alone.
 -- Moves :queued:<p> -> :running under a new fence; a task past its deadline -> expired; one
@@ -15,7 +16,20 @@ local busy, room, other = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]
 if not is_priority(ARGV[1]) or worker == '' or not (lease_ms and suspect_at and busy and room and other) then
   return redis.error_reply('ERR claim: bad argument')
 end
+local takes = {}
+for i, p in ipairs(PRIORITIES) do takes[p] = string.sub(ARGV[9] or '', i, i) ~= '0' end
 local out, alone = {''}, false
+
+-- A webhook wants to hear of the first start; a group's of its first member's.
+local function started(id, k)
+  local group = call('HGET', k, 'group')
+  local subject, s = group or id, group and M .. ':group:' .. group or k
+  local v = call('HMGET', s, 'webhook', 'requeues')
+  local key = subject .. '.processing' .. num(v[2])
+  if v[1] and call('EXISTS', M .. ':delivery:' .. key) == 0 then
+    deliver(key, s, subject, 'processing', v[1])
+  end
+end
 
 local function take(p, hint)
   local q, id = M .. ':queued:' .. p, hint
@@ -43,13 +57,14 @@ local function take(p, hint)
   call('HSET', k, 'state', 'processing', 'worker', worker, 'started_ms', now, 'ticks', -1, 'step', 0)
   call('ZADD', M .. ':running', now + lease_ms, id)
   publish(id, 'processing')
+  if call('HEXISTS', k, 'hook_processing') == 1 then started(id, k) end
   busy, room, alone = busy + 1, room - 1, suspect
   if p ~= 'urgent' then other = other - 1 end
 end
 
 if not paused(ARGV[1]) then take(ARGV[1], ARGV[2]) end
 for _, p in ipairs(PRIORITIES) do                      -- more free slots: only hints nobody has popped
-  for _ = 1, paused(p) and 0 or LOOK do
+  for _ = 1, (paused(p) or not takes[p]) and 0 or LOOK do
     if alone or room < 1 or (p ~= 'urgent' and other < 1) then break end
     local hint = call('LPOP', M .. ':list:' .. p)
     if not hint then break end

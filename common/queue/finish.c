@@ -57,10 +57,22 @@ int
 queue_complete(redisContext *c, const struct queue *q, const struct queue_token *t,
     const void *output, size_t output_size, enum queue_end *end, struct error *err)
 {
+    const struct queue_speed unknown = {0};
+
+    return queue_complete_measured(c, q, t, output, output_size, &unknown, end, err);
+}
+
+int
+queue_complete_measured(redisContext *c, const struct queue *q, const struct queue_token *t,
+    const void *output, size_t output_size, const struct queue_speed *speed, enum queue_end *end,
+    struct error *err)
+{
     struct queue_args a;
 
-    begin(&a, &queue_script_complete, q, t, 1);
+    begin(&a, &queue_script_complete, q, t, 3);
     queue_args_bytes(&a, output, output_size);
+    queue_args_seconds(&a, speed->prefill_seconds);
+    queue_args_seconds(&a, speed->step_seconds);
     return run(&a, c, queue_script_complete.name, complete_codes, end, err);
 }
 

@@ -7,6 +7,7 @@
 #include "common/queue/script.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ queue_sweep_call(
     const struct queue_tuning *t = &q->tuning;
     struct queue_args a;
 
-    queue_args_begin(&a, &queue_script_sweep, q, 9);
+    queue_args_begin(&a, &queue_script_sweep, q, 10);
     queue_args_text(&a, run_id);
     queue_args_int(&a, t->sweep_throttle_ms);
     queue_args_int(&a, t->lease_ms);
@@ -32,6 +33,7 @@ queue_sweep_call(
     queue_args_int(&a, t->crash_cap);
     queue_args_int(&a, t->dead_max);
     queue_args_int(&a, t->dead_age_ms);
+    queue_args_int(&a, t->max_queue_ms);
     return queue_args_end(&a, call, err);
 }
 
@@ -85,6 +87,21 @@ queue_sweep(redisContext *c, const struct queue *q, const char *run_id, struct q
 
 /* ---- a worker's side of presence ---- */
 
+/* "28,3,1", or "" for the default; what is neither counts as the default. */
+static void
+read_weights(const redisReply *reply, struct queue_control *out)
+{
+    unsigned w[TASK_PRIORITY_COUNT];
+    int used = 0;
+
+    if (!queue_reply_is_string(reply) || reply->len > 16 ||
+        sscanf(reply->str, "%3u,%3u,%3u%n", &w[0], &w[1], &w[2], &used) != 3 ||
+        (size_t)used != (size_t)reply->len || w[0] + w[1] + w[2] == 0)
+        return;
+    memcpy(out->weights, w, sizeof(w));
+    out->has_weights = true;
+}
+
 static int
 add_model(redisContext *c, const struct queue *q, struct error *err)
 {
@@ -137,7 +154,7 @@ queue_beat(redisContext *c, const struct queue *q, const struct queue_presence *
     int rc;
 
     *out = (struct queue_control){0};
-    queue_args_begin(&a, &queue_script_beat, q, 1 + 2 * (n_texts + n_numbers));
+    queue_args_begin(&a, &queue_script_beat, q, 1 + 2 * (n_texts + n_numbers + 2));
     queue_args_text(&a, p->worker);
     for (size_t i = 0; i < n_texts; i++) {
         queue_args_text(&a, texts[i].name);
@@ -147,13 +164,19 @@ queue_beat(redisContext *c, const struct queue *q, const struct queue_presence *
         queue_args_text(&a, numbers[i].name);
         queue_args_int(&a, numbers[i].value);
     }
+    queue_args_text(&a, "prefill_seconds");
+    queue_args_seconds(&a, p->warm_up.prefill_seconds);
+    queue_args_text(&a, "step_seconds");
+    queue_args_seconds(&a, p->warm_up.step_seconds);
     if (!(reply = queue_args_run(&a, c, err)))
         return -1;
-    rc = queue_reply_array(reply, name, TASK_PRIORITY_COUNT + 1, err);
+    rc = queue_reply_array(reply, name, TASK_PRIORITY_COUNT + 2, err);
     for (size_t i = 0; rc == 0 && i < TASK_PRIORITY_COUNT + 1; i++) {
         if (!queue_reply_int(reply->element[i], &flags[i]))
             rc = queue_reply_strange(name, err);
     }
+    if (rc == 0)
+        read_weights(reply->element[TASK_PRIORITY_COUNT + 1], out);
     freeReplyObject(reply);
     if (rc == -1)
         return -1;
@@ -201,17 +224,6 @@ queue_presence_call(const struct queue *q, struct queue_call *call, struct error
     return queue_args_end(&a, call, err);
 }
 
-static void
-copy_text(char *to, size_t size, const redisReply *from)
-{
-    size_t n = queue_reply_is_string(from) ? strnlen(from->str, from->len) : 0;
-
-    if (n >= size)
-        n = size - 1;
-    memcpy(to, n > 0 ? from->str : "", n);
-    to[n] = '\0';
-}
-
 /* A number a sum of a thousand of which cannot overflow. */
 static bool
 small_number(const redisReply *reply, int64_t *value)
@@ -239,10 +251,10 @@ count_worker(struct queue_fleet *out, redisReply *const *seen)
 
     if (out->n_live++ == 0) {
         for (size_t i = 0; i < N_TEXTS; i++)
-            copy_text(texts[i].to, texts[i].size, seen[SEEN_TEXTS + i]);
+            queue_reply_text(seen[SEEN_TEXTS + i], texts[i].to, texts[i].size);
     }
     for (size_t i = N_TEXTS - 2; i < N_TEXTS; i++) { /* the two hashes */
-        copy_text(hash, sizeof(hash), seen[SEEN_TEXTS + i]);
+        queue_reply_text(seen[SEEN_TEXTS + i], hash, sizeof(hash));
         if (strcmp(hash, texts[i].to) != 0)
             out->is_uniform = false;
     }

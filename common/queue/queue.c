@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LIST_INFIX ":list:"
+#define LIVE_INFIX ":live:"
 
 int
 queue_init(struct queue *q, const char *model, struct error *err)
@@ -24,6 +25,7 @@ queue_init(struct queue *q, const char *model, struct error *err)
                 .dead_age_ms = QUEUE_DEAD_AGE_MS,
                 .presence_ms = QUEUE_PRESENCE_MS,
                 .lease_ms = QUEUE_LEASE_MS,
+                .max_queue_ms = QUEUE_MAX_QUEUE_MS,
                 .sweep_limit = QUEUE_SWEEP_LIMIT,
                 .crash_cap = QUEUE_CRASH_CAP,
                 .suspect_at = QUEUE_SUSPECT_AT,
@@ -69,6 +71,55 @@ queue_event_parse(const char *message, size_t len, struct queue_event *event)
     if (!id_is_valid(event->id))
         return -1;
     return task_status_from_name(message + ID_LEN + 1, len - ID_LEN - 1, &event->status);
+}
+
+void
+queue_live_channel(const struct queue *q, const char *id, char *channel)
+{
+    snprintf(channel, QUEUE_KEY_MAX, "%s" LIVE_INFIX "%s", q->prefix, id);
+}
+
+/* Decimal digits up to ${stop}; where they end, or NULL. */
+static const char *
+read_digits(const char *p, const char *stop, uint64_t *value)
+{
+    const char *start = p;
+
+    for (*value = 0; p < stop && *p >= '0' && *p <= '9'; p++) {
+        if (*value > (UINT64_MAX - 9) / 10)
+            return NULL;
+        *value = *value * 10 + (uint64_t)(*p - '0');
+    }
+    return p > start ? p : NULL;
+}
+
+int
+queue_progress_parse(const char *channel, size_t channel_len, const char *message, size_t len,
+    struct queue_progress *out)
+{
+    const size_t infix_len = strlen(LIVE_INFIX);
+    const char *p, *stop = message + len;
+    uint64_t step;
+
+    if (channel_len < infix_len + ID_LEN ||
+        memcmp(channel + channel_len - ID_LEN - infix_len, LIVE_INFIX, infix_len) != 0)
+        return -1;
+    memcpy(out->id, channel + channel_len - ID_LEN, ID_LEN);
+    out->id[ID_LEN] = '\0';
+    if (!id_is_valid(out->id) || !(p = read_digits(message, stop, &out->fence)) || p == stop ||
+        *p != ' ' || read_digits(p + 1, stop, &step) != stop || step > UINT32_MAX)
+        return -1;
+    out->step = (uint32_t)step;
+    return 0;
+}
+
+const char *
+queue_hook_outcome_name(enum queue_hook_outcome outcome)
+{
+    static const char *const names[QUEUE_HOOK_OUTCOMES] = {
+        "", "pending", "delivered", "failed", "disabled"};
+
+    return (unsigned)outcome < QUEUE_HOOK_OUTCOMES ? names[outcome] : "";
 }
 
 const char *

@@ -5,6 +5,8 @@
  * lists only wake workers. A lease is (id, fence, worker): every write by a worker
  * is refused unless all three still hold. See DESIGN.md and schemas/redis-keys.md.
  *
+ * What operators do is in queue_admin.h, webhooks are in queue_outbox.h.
+ *
  * Each script x.lua is embedded at build time. Workers call it blocking
  * (queue_x); the API builds the same arguments (queue_x_call) and sends them over
  * its evented link with queue_send(). Both answer NOSCRIPT by EVAL of the source.
@@ -37,8 +39,9 @@
 #define QUEUE_IDEM_TTL_MS       (24LL * 3600 * 1000)
 #define QUEUE_DEAD_MAX          10000
 #define QUEUE_DEAD_AGE_MS       (14LL * 24 * 3600 * 1000)
-#define QUEUE_PRESENCE_MS       15000 /* a worker whose beat is older is not live */
-#define QUEUE_CLAIM_MAX         16    /* leases of one claim */
+#define QUEUE_PRESENCE_MS       15000                /* a worker whose beat is older is not live */
+#define QUEUE_CLAIM_MAX         16                   /* leases of one claim */
+#define QUEUE_MAX_QUEUE_MS      (24LL * 3600 * 1000) /* a task waits no longer */
 
 #define QUEUE_SWEEP_LIMIT    100  /* tasks one step of one sweep may move */
 #define QUEUE_SERIES_MAX     64   /* tasks of one submission */
@@ -47,7 +50,8 @@
 /* Times and caps the scripts get with each call. queue_init() fills in the values above. */
 struct queue_tuning {
     int64_t sweep_throttle_ms, repair_grace_ms, backoff_ms, dead_age_ms, presence_ms;
-    int64_t lease_ms; /* how long sweep spares leases after a restart of Redis */
+    int64_t lease_ms;     /* how long sweep spares leases after a restart of Redis */
+    int64_t max_queue_ms; /* 0: a task may wait for ever */
     int sweep_limit, crash_cap, suspect_at, dead_max;
 };
 
@@ -97,7 +101,9 @@ int queue_load_scripts(redisContext *c, struct error *err);
 struct queue_series {                      /* one task */
     const char *task_id;                   /* [ID_LEN] */
     uint64_t prefill_tokens, decode_steps; /* task_cost() */
-    const void *input;                     /* task_encode() */
+    uint32_t
+        horizon; /* steps a document counts progress in; 0: unknown, progress shortens no estimate */
+    const void *input; /* task_encode() */
     size_t input_size;
     const void *about; /* task_about_encode() */
     size_t about_size;
@@ -113,6 +119,7 @@ struct queue_submission { /* texts may be NULL where absent */
     int max_attempts;
     const void *webhook;
     size_t webhook_size;
+    bool webhook_processing; /* it wants to hear of the start, too */
     int64_t max_queued, max_bytes;
     size_t n_series;
     const struct queue_series *series;
@@ -156,7 +163,8 @@ struct queue_claim_request {
     size_t hint_len;
     const char *worker; /* UUID of this process incarnation */
     int64_t lease_ms;
-    int busy, room, room_other; /* queue.md: slots held, free, free for normal and low */
+    int busy, room, room_other; /* slots held, free, of them free for normal and low */
+    unsigned takes;             /* 1u << priority of each list this worker takes; 0: all of them */
 };
 struct queue_claims {
     bool wait_for_suspect; /* empty yourself, then pop wait_for first */
@@ -189,6 +197,22 @@ int queue_renew(redisContext *c, const struct queue *q, const char *worker, int6
     int64_t max_run_ms, const struct queue_renewal *renewals, size_t n,
     enum queue_renew_code *codes, struct error *err);
 
+/* A renewal whose step has grown is published; a worker that wants to show progress more often than
+ * it must renew just renews more often (4 times a second is plenty; NO_PROGRESS does no harm then). */
+#define QUEUE_LIVE_PATTERN "kq:{*}:live:*" /* for PSUBSCRIBE; or queue_live_channel() */
+struct queue_progress {
+    char id[ID_LEN + 1];
+    uint64_t fence;
+    uint32_t step;
+};
+
+/** queue_live_channel(q, id, channel): where progress of ${id} is published, [QUEUE_KEY_MAX]. */
+void queue_live_channel(const struct queue *q, const char *id, char *channel);
+
+/** queue_progress_parse(channel, channel_len, message, len, out): 0, or -1 when it is none. */
+int queue_progress_parse(const char *channel, size_t channel_len, const char *message, size_t len,
+    struct queue_progress *out);
+
 /* ---- the ends of a run ---- */
 
 enum queue_end { /* what became of the task; 0 is a refusal: another holds it or it has ended */
@@ -211,6 +235,15 @@ struct queue_token {
 
 int queue_complete(redisContext *c, const struct queue *q, const struct queue_token *t,
     const void *output, size_t output_size, enum queue_end *end, struct error *err);
+
+/* What a run took; the model's averages learn from it. 0: not measured. */
+struct queue_speed {
+    double prefill_seconds; /* per prefill token */
+    double step_seconds;    /* per decode step of the worker, all its sequences together */
+};
+int queue_complete_measured(redisContext *c, const struct queue *q, const struct queue_token *t,
+    const void *output, size_t output_size, const struct queue_speed *speed, enum queue_end *end,
+    struct error *err);
 /* code: inference_failed non_finite_output run_timeout input_corrupt; message is cut at 1000 bytes */
 int queue_fail(redisContext *c, const struct queue *q, const struct queue_token *t,
     const char *code, const char *message, bool retryable, enum queue_end *end, struct error *err);
@@ -234,10 +267,13 @@ struct queue_presence { /* what a worker says of itself every 5 s; hash :worker:
     const char *worker, *name, *host, *version, *model_version, *weights_sha256, *kernel;
     const char *tokenizer_version, *tokenizer_sha256; /* a NULL text is stored as "" */
     int64_t pid, slots, busy, context, rss_bytes, done, failed;
+    struct queue_speed warm_up; /* the model's averages until the first task has ended */
 };
 struct queue_control {
     bool paused[TASK_PRIORITY_COUNT];
     bool quiet;
+    bool has_weights;                      /* else the default */
+    unsigned weights[TASK_PRIORITY_COUNT]; /* turns of each priority in BLPOP's order, not all 0 */
 };
 /** queue_beat(c, q, presence, out, err): say so; also puts the model into the set of models. */
 int queue_beat(redisContext *c, const struct queue *q, const struct queue_presence *p,
@@ -277,12 +313,29 @@ struct queue_models {
 int queue_models_call(struct queue_call *call, struct error *err);
 int queue_models_parse(const redisReply *reply, struct queue_models *out, struct error *err);
 
+/* ---- cancel ---- */
+
+enum queue_cancel_outcome {
+    QUEUE_CANCEL_UNKNOWN = 0,
+    QUEUE_CANCEL_DONE = 1,   /* it waited and has ended */
+    QUEUE_CANCEL_ASKED = 2,  /* it runs and ends at its next step */
+    QUEUE_CANCEL_ENDED = 3,  /* it had ended before */
+    QUEUE_CANCEL_SHARED = 4, /* others wait for it, too: it goes on */
+    QUEUE_CANCEL_OUTCOMES
+};
+/** queue_cancel_call(q, id, call, err): a task; a group is cancelled by its members. */
+int queue_cancel_call(
+    const struct queue *q, const char *id, struct queue_call *call, struct error *err);
+int queue_cancel_parse(const redisReply *reply, enum queue_cancel_outcome *out, struct error *err);
+
 /* ---- events: published by the script that moves the task, never before the move ---- */
 
 #define QUEUE_EVENTS_PATTERN "kq:{*}:events" /* for PSUBSCRIBE: all models */
 struct queue_event {
-    char id[ID_LEN + 1];     /* a task, or a group when its last member ended */
-    enum task_status status; /* TASK_PROCESSING at a claim, else how it ended */
+    char id[ID_LEN + 1]; /* a task, or a group when its last member ended */
+    /* PROCESSING at a claim, QUEUED when it came back from a worker or from the dead letters, else
+     * how it ended */
+    enum task_status status;
 };
 
 /** queue_event_parse(message, len, event): 0, or -1 when it is no event. */
@@ -298,9 +351,28 @@ int queue_list_priority(
 
 /* ---- plain reads, for the API ---- */
 
-/** queue_read_call(q, id, with_output): everything a document shows, in one read-only script. */
+enum queue_hook_outcome {
+    QUEUE_HOOK_NONE, /* no webhook, no event yet, or delivered long ago */
+    QUEUE_HOOK_PENDING,
+    QUEUE_HOOK_DELIVERED,
+    QUEUE_HOOK_FAILED,
+    QUEUE_HOOK_DISABLED, /* the receiver said 410 */
+    QUEUE_HOOK_OUTCOMES
+};
+const char *queue_hook_outcome_name(enum queue_hook_outcome outcome); /* "pending"; NONE is "" */
+
+struct queue_hook_view { /* of the last event */
+    enum queue_hook_outcome outcome;
+    uint32_t attempts, last_status; /* HTTP; 0: none yet */
+    int64_t next_ms;                /* while pending */
+};
+
+/*
+ * A task whose life is over (result_ttl_ms after its end) is gone for a day: not found, and is_gone,
+ * status, owner and finished_ms say what may be said. After that it is unknown: neither.
+ */
 struct queue_task_view { /* points into the reply */
-    bool found;
+    bool found, is_gone;
     enum task_status status;
     enum task_priority priority;
     const char *owner;
@@ -318,10 +390,26 @@ struct queue_task_view { /* points into the reply */
     size_t error_code_len;
     const char *error_text;
     size_t error_text_len;
+    char group[ID_LEN + 1]; /* "" when it is no member */
+    uint32_t requeues;
+    struct queue_hook_view hook;
 };
+/** queue_read_call(q, id, with_output): everything a document shows, in one read-only script. */
 int queue_read_call(const struct queue *q, const char *id, bool with_output,
     struct queue_call *call, struct error *err);
 int queue_read_parse(
     const redisReply *reply, bool with_output, struct queue_task_view *view, struct error *err);
+
+/*
+ * A group and its members at one moment. The group's view has status (QUEUED until the last member
+ * has ended), priority, owner, the times of its own and its hook; about is its members' alone.
+ */
+int queue_group_read_call(const struct queue *q, const char *id, bool with_output,
+    struct queue_call *call, struct error *err);
+int queue_group_read_parse(const redisReply *reply, bool with_output, struct queue_task_view *group,
+    size_t *n_members, struct error *err);
+/** queue_group_member_parse(reply, with_output, i, id, view, err): member ${i} of those ${n_members}. */
+int queue_group_member_parse(const redisReply *reply, bool with_output, size_t i, char *id,
+    struct queue_task_view *view, struct error *err);
 
 #endif /* COMMON_QUEUE_QUEUE_H */

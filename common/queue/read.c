@@ -1,5 +1,5 @@
 /*
- * read.c - One task as a client may see it.
+ * read.c - A task, or a group and its members, as a client may see them.
  *
  * The view points into the reply and owns nothing. A hash that no script of ours
  * wrote is ERR_CORRUPT with the field's name, so that a client gets an error and
@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* read.lua wants the first three in this order. */
+/* view() wants the first three in this order. */
 enum {
     FIELD_PRIORITY,
     FIELD_SEQ,
@@ -26,32 +26,49 @@ enum {
     FIELD_ABOUT,
     FIELD_ERROR_CODE,
     FIELD_ERROR,
+    FIELD_GROUP,
+    FIELD_REQUEUES,
     FIELD_OUTPUT,
     N_FIELDS
 };
 static const char *const names[N_FIELDS] = {"priority", "seq", "state", "owner", "created_ms",
     "started_ms", "finished_ms", "deadline_ms", "result_ttl_ms", "attempts", "step", "cancel",
-    "about", "error_code", "error", "output"};
+    "about", "error_code", "error", "group", "requeues", "output"};
 
-#define BEFORE_FIELDS 2 /* now_ms, position */
+enum { PART_LEFT, PART_POSITION, PART_HOOK, PART_FIELDS };
+enum { LEFT_NOTHING, LEFT_DEAD_LETTER, LEFT_ALL };
+enum { HOOK_OUTCOME, HOOK_ATTEMPTS, HOOK_STATUS, HOOK_NEXT, N_HOOK };
 
-static size_t
-n_fields(bool with_output)
+size_t
+queue_view_n_args(bool with_output)
 {
     return with_output ? N_FIELDS : N_FIELDS - 1;
+}
+
+void
+queue_view_args(struct queue_args *a, bool with_output)
+{
+    for (size_t i = 0; i < queue_view_n_args(with_output); i++)
+        queue_args_text(a, names[i]);
+}
+
+static int
+call_with_id(const struct queue *q, const struct queue_script *script, const char *id,
+    bool with_output, struct queue_call *call, struct error *err)
+{
+    struct queue_args a;
+
+    queue_args_begin(&a, script, q, 1 + N_FIELDS);
+    queue_args_text(&a, id);
+    queue_view_args(&a, with_output);
+    return queue_args_end(&a, call, err);
 }
 
 int
 queue_read_call(const struct queue *q, const char *id, bool with_output, struct queue_call *call,
     struct error *err)
 {
-    struct queue_args a;
-
-    queue_args_begin(&a, &queue_script_read, q, 1 + N_FIELDS);
-    queue_args_text(&a, id);
-    for (size_t i = 0; i < n_fields(with_output); i++)
-        queue_args_text(&a, names[i]);
-    return queue_args_end(&a, call, err);
+    return call_with_id(q, &queue_script_read, id, with_output, call, err);
 }
 
 static int
@@ -91,9 +108,30 @@ read_text(const redisReply *field, const char **text, size_t *len)
     *text = data;
 }
 
+/* Shown to people only, so what is broken is left out. */
+static void
+read_hook(const redisReply *reply, struct queue_hook_view *hook)
+{
+    const redisReply *outcome;
+
+    *hook = (struct queue_hook_view){0};
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != N_HOOK)
+        return;
+    outcome = reply->element[HOOK_OUTCOME];
+    for (int i = QUEUE_HOOK_PENDING; i < QUEUE_HOOK_OUTCOMES; i++) {
+        if (queue_reply_is_string(outcome) && strcmp(outcome->str, queue_hook_outcome_name(i)) == 0)
+            hook->outcome = i;
+    }
+    queue_reply_count(reply->element[HOOK_ATTEMPTS], &hook->attempts);
+    queue_reply_count(reply->element[HOOK_STATUS], &hook->last_status);
+    if (!queue_reply_int(reply->element[HOOK_NEXT], &hook->next_ms) || hook->next_ms < 0)
+        hook->next_ms = 0;
+}
+
+/* ${fields} of a tombstone are few: it has no priority when an old version made the group. */
 static int
-read_fields(
-    redisReply *const *fields, bool with_output, struct queue_task_view *view, struct error *err)
+read_fields(redisReply *const *fields, bool with_output, bool is_stone,
+    struct queue_task_view *view, struct error *err)
 {
     const struct {
         int field;
@@ -106,13 +144,15 @@ read_fields(
         {FIELD_RESULT_TTL, &view->result_ttl_ms},
     };
     const redisReply *state = fields[FIELD_STATE], *priority = fields[FIELD_PRIORITY];
-    int64_t attempts, step;
+    int64_t attempts, step, requeues;
 
     if (!queue_reply_is_string(state) ||
         task_status_from_name(state->str, state->len, &view->status) == -1)
         return corrupt(FIELD_STATE, err);
-    if (!queue_reply_is_string(priority) ||
-        task_priority_from_name(priority->str, priority->len, &view->priority) == -1)
+    if (is_stone && !queue_reply_is_string(priority))
+        view->priority = TASK_NORMAL;
+    else if (!queue_reply_is_string(priority) ||
+             task_priority_from_name(priority->str, priority->len, &view->priority) == -1)
         return corrupt(FIELD_PRIORITY, err);
     if (!queue_reply_is_string(fields[FIELD_OWNER])) /* whose it is decides who may see it */
         return corrupt(FIELD_OWNER, err);
@@ -124,8 +164,13 @@ read_fields(
     if (view->created_ms == 0)
         return corrupt(FIELD_CREATED, err);
     if (read_int(fields, FIELD_ATTEMPTS, UINT32_MAX, &attempts, err) == -1 ||
-        read_int(fields, FIELD_STEP, UINT32_MAX, &step, err) == -1)
+        read_int(fields, FIELD_STEP, UINT32_MAX, &step, err) == -1 ||
+        read_int(fields, FIELD_REQUEUES, UINT32_MAX, &requeues, err) == -1)
         return -1;
+    if (fields[FIELD_GROUP]->type != REDIS_REPLY_NIL &&
+        !queue_reply_id(fields[FIELD_GROUP], view->group))
+        return corrupt(FIELD_GROUP, err);
+    view->requeues = (uint32_t)requeues;
     view->attempts = (uint32_t)attempts;
     view->step = (uint32_t)step;
     view->cancel_requested = fields[FIELD_CANCEL]->type != REDIS_REPLY_NIL;
@@ -139,23 +184,109 @@ read_fields(
 }
 
 int
+queue_view_parse(redisReply *const *parts, size_t n, bool with_output, bool with_forgotten,
+    int64_t now_ms, struct queue_task_view *view, struct error *err)
+{
+    int64_t left;
+
+    *view = (struct queue_task_view){.now_ms = now_ms};
+    if (n != PART_FIELDS + queue_view_n_args(with_output) ||
+        !queue_reply_int(parts[PART_LEFT], &left) || left < LEFT_NOTHING || left > LEFT_ALL ||
+        !queue_reply_int(parts[PART_POSITION], &view->position) || view->position < 0)
+        return error_set(err, ERR_UNAVAILABLE, "Redis: a task of an unknown form");
+    if (read_fields(parts + PART_FIELDS, with_output, left == LEFT_NOTHING, view, err) == -1)
+        return -1;
+    read_hook(parts[PART_HOOK], &view->hook);
+    view->found = left == LEFT_ALL || (left == LEFT_DEAD_LETTER && with_forgotten);
+    view->is_gone = left == LEFT_NOTHING;
+    return 0;
+}
+
+static int
+read_now(const redisReply *reply, const char *name, int64_t *now_ms, struct error *err)
+{
+    if (queue_reply_array(reply, name, 1, err) == -1)
+        return -1;
+    return queue_reply_int(reply->element[0], now_ms) ? 0 : queue_reply_strange(name, err);
+}
+
+int
 queue_read_parse(
     const redisReply *reply, bool with_output, struct queue_task_view *view, struct error *err)
 {
-    const char *name = queue_script_read.name;
+    int64_t now_ms;
 
     *view = (struct queue_task_view){0};
-    if (queue_reply_array(reply, name, 1, err) == -1)
+    if (read_now(reply, queue_script_read.name, &now_ms, err) == -1)
         return -1;
-    if (!queue_reply_int(reply->element[0], &view->now_ms))
-        return queue_reply_strange(name, err);
+    view->now_ms = now_ms;
     if (reply->elements == 1)
         return 0;
-    if (reply->elements != BEFORE_FIELDS + n_fields(with_output) ||
-        !queue_reply_int(reply->element[1], &view->position) || view->position < 0)
-        return queue_reply_strange(name, err);
-    if (read_fields(reply->element + BEFORE_FIELDS, with_output, view, err) == -1)
+    return queue_view_parse(
+        reply->element + 1, reply->elements - 1, with_output, false, now_ms, view, err);
+}
+
+/* ---- groups ---- */
+
+enum { GROUP_NOW, GROUP_LEFT, GROUP_HOOK, GROUP_FIELDS, GROUP_MEMBERS };
+
+int
+queue_group_read_call(const struct queue *q, const char *id, bool with_output,
+    struct queue_call *call, struct error *err)
+{
+    return call_with_id(q, &queue_script_group, id, with_output, call, err);
+}
+
+int
+queue_group_read_parse(const redisReply *reply, bool with_output, struct queue_task_view *group,
+    size_t *n_members, struct error *err)
+{
+    const char *name = queue_script_group.name;
+    const redisReply *fields;
+    int64_t left, now_ms;
+
+    *group = (struct queue_task_view){0};
+    *n_members = 0;
+    if (read_now(reply, name, &now_ms, err) == -1)
         return -1;
-    view->found = true;
+    group->now_ms = now_ms;
+    if (reply->elements == 1)
+        return 0;
+    if (reply->elements < GROUP_MEMBERS || !queue_reply_int(reply->element[GROUP_LEFT], &left))
+        return queue_reply_strange(name, err);
+    fields = reply->element[GROUP_FIELDS];
+    if (fields->type != REDIS_REPLY_ARRAY || fields->elements != queue_view_n_args(with_output))
+        return queue_reply_strange(name, err);
+    if (read_fields(fields->element, with_output, left == LEFT_NOTHING, group, err) == -1)
+        return -1;
+    read_hook(reply->element[GROUP_HOOK], &group->hook);
+    group->found = left != LEFT_NOTHING;
+    group->is_gone = !group->found;
+    *n_members = group->found ? reply->elements - GROUP_MEMBERS : 0;
     return 0;
+}
+
+int
+queue_group_member_parse(const redisReply *reply, bool with_output, size_t i, char *id,
+    struct queue_task_view *view, struct error *err)
+{
+    const char *name = queue_script_group.name;
+    const redisReply *member;
+    int64_t now_ms;
+
+    *view = (struct queue_task_view){0};
+    if (read_now(reply, name, &now_ms, err) == -1)
+        return -1;
+    if (reply->elements <= GROUP_MEMBERS || i >= reply->elements - GROUP_MEMBERS)
+        return error_set(err, ERR_INVALID, "a group has no member %zu", i);
+    member = reply->element[GROUP_MEMBERS + i];
+    if (member->type != REDIS_REPLY_ARRAY || member->elements < 1)
+        return queue_reply_strange(name, err);
+    if (!queue_reply_id(member->element[0], id))
+        return error_set(err, ERR_CORRUPT, "stored group: member %zu is not a UUID", i);
+    view->now_ms = now_ms;
+    if (member->elements == 1) /* nobody remembers it */
+        return 0;
+    return queue_view_parse(
+        member->element + 1, member->elements - 1, with_output, true, now_ms, view, err);
 }

@@ -13,4 +13,5 @@ if v[5] and num(v[5]) <= now then finish(id, 'expired', 'deadline_exceeded', 'no
 call('ZREM', M .. ':running', id)
 if num(v[6]) > 0 then call('HINCRBY', k, 'attempts', -1) end
 enqueue(id, 'LPUSH')
+publish(id, 'queued')
 return 1

@@ -104,6 +104,16 @@ queue_args_uint(struct queue_args *a, uint64_t value)
     queue_args_text(a, text);
 }
 
+void
+queue_args_seconds(struct queue_args *a, double value)
+{
+    char text[32] = "";
+
+    if (value > 0) /* not for nan */
+        snprintf(text, sizeof(text), "%.9g", value);
+    queue_args_text(a, text);
+}
+
 int
 queue_args_end(struct queue_args *a, struct queue_call *call, struct error *err)
 {
@@ -289,6 +299,40 @@ queue_reply_int(const redisReply *reply, int64_t *value)
         return false;
     *value = parsed;
     return true;
+}
+
+bool
+queue_reply_count(const redisReply *reply, uint32_t *value)
+{
+    int64_t wide;
+
+    if (!queue_reply_int(reply, &wide) || wide < 0)
+        return false;
+    *value = wide > UINT32_MAX ? UINT32_MAX : (uint32_t)wide;
+    return true;
+}
+
+void
+queue_reply_text(const redisReply *reply, char *text, size_t size)
+{
+    size_t n = queue_reply_is_string(reply) ? strnlen(reply->str, (size_t)reply->len) : 0;
+
+    if (n >= size)
+        n = size - 1;
+    memcpy(text, n > 0 ? reply->str : "", n);
+    text[n] = '\0';
+}
+
+double
+queue_reply_seconds(const redisReply *reply)
+{
+    double value;
+    char *end;
+
+    if (!queue_reply_is_string(reply) || reply->len < 1 || reply->len > 30)
+        return 0;
+    value = strtod(reply->str, &end);
+    return end == reply->str + reply->len && value > 0 && value < 1e6 ? value : 0;
 }
 
 bool

@@ -35,6 +35,21 @@ extern const struct queue_script queue_script_leave;
 extern const struct queue_script queue_script_presence;
 extern const struct queue_script queue_script_held;
 extern const struct queue_script queue_script_read;
+extern const struct queue_script queue_script_group;
+extern const struct queue_script queue_script_cancel;
+extern const struct queue_script queue_script_control;
+extern const struct queue_script queue_script_quiet;
+extern const struct queue_script queue_script_audit;
+extern const struct queue_script queue_script_requeue;
+extern const struct queue_script queue_script_move;
+extern const struct queue_script queue_script_purge;
+extern const struct queue_script queue_script_hook_claim;
+extern const struct queue_script queue_script_hook_done;
+extern const struct queue_script queue_script_hook_replay;
+extern const struct queue_script queue_script_hook_ping;
+extern const struct queue_script queue_script_load;
+extern const struct queue_script queue_script_workers;
+extern const struct queue_script queue_script_page;
 extern const struct queue_script *const queue_scripts[]; /* all of them, then NULL */
 
 /* ---- building a call: begin, the arguments in order, end ---- */
@@ -57,6 +72,7 @@ void queue_args_bytes(struct queue_args *a, const void *data, size_t size);
 void queue_args_text(struct queue_args *a, const char *text); /* NULL is "" */
 void queue_args_int(struct queue_args *a, int64_t value);
 void queue_args_uint(struct queue_args *a, uint64_t value);
+void queue_args_seconds(struct queue_args *a, double value); /* "" unless it is above 0 */
 
 /** queue_args_end(a, call, err): the finished ${call}; releases everything else, also on failure. */
 int queue_args_end(struct queue_args *a, struct queue_call *call, struct error *err);
@@ -87,8 +103,30 @@ int queue_reply_strange(const char *script, struct error *err);
 /** queue_reply_int(reply, value): an integer, or the decimal text of one; else false. */
 bool queue_reply_int(const redisReply *reply, int64_t *value);
 
+/** queue_reply_count(reply, value): an integer of 0 or more, capped at 2^32 - 1; else false. */
+bool queue_reply_count(const redisReply *reply, uint32_t *value);
+
+/** queue_reply_text(reply, text, size): copied and cut at a NUL or the end of ${text}; "" for none. */
+void queue_reply_text(const redisReply *reply, char *text, size_t size);
+
+/** queue_reply_seconds(reply, value): a text written by a script, 0 for "" and for nonsense. */
+double queue_reply_seconds(const redisReply *reply);
+
 /** queue_reply_id(reply, id): a UUID into ${id} [ID_LEN + 1]; else false. */
 bool queue_reply_id(const redisReply *reply, char *id);
+
+/* ---- what a document shows, for every script that shows tasks (read.c) ---- */
+
+/** queue_view_args(a, with_output): the names of the fields; queue_view_n_args() of them. */
+void queue_view_args(struct queue_args *a, bool with_output);
+size_t queue_view_n_args(bool with_output);
+
+/**
+ * queue_view_parse(parts, n, with_output, now_ms, view, err): {left, position, {delivery}, fields...}
+ * as view() in _lib.lua answers; ${with_forgotten}: also shows a dead letter past its life.
+ */
+int queue_view_parse(redisReply *const *parts, size_t n, bool with_output, bool with_forgotten,
+    int64_t now_ms, struct queue_task_view *view, struct error *err);
 
 static inline bool
 queue_reply_is_string(const redisReply *reply)

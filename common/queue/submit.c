@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#define HEAD_ARGS   13
-#define SERIES_ARGS 5
+#define HEAD_ARGS   14
+#define SERIES_ARGS 6
 
 static int
 check(const struct queue_submission *s, struct error *err)
@@ -55,12 +55,14 @@ queue_submit_call(const struct queue *q, const struct queue_submission *s, struc
     queue_args_bytes(&a, s->webhook, s->webhook ? s->webhook_size : 0);
     queue_args_int(&a, s->max_queued);
     queue_args_int(&a, s->max_bytes);
+    queue_args_text(&a, s->webhook_processing ? "1" : "0");
     for (size_t i = 0; i < s->n_series; i++) {
         const struct queue_series *one = &s->series[i];
 
         queue_args_text(&a, one->task_id);
         queue_args_uint(&a, one->prefill_tokens);
         queue_args_uint(&a, one->decode_steps);
+        queue_args_uint(&a, one->horizon);
         queue_args_bytes(&a, one->input, one->input_size);
         queue_args_bytes(&a, one->about, one->about ? one->about_size : 0);
     }

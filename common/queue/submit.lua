@@ -3,13 +3,16 @@
 --
 -- KEYS  prefix
 -- ARGV  id priority owner idem digest same ttl_ms idem_ttl_ms max_attempts deadline_in_ms webhook
---       max_queued max_bytes, then per series: task_id cost_prefill cost_steps input about
---       '' = absent, deadline_in_ms 0 = none. More than one series make `id` a group.
+--       max_queued max_bytes hook_processing, then per series: task_id cost_prefill cost_steps
+--       horizon input about
+--       '' = absent, deadline_in_ms 0 = none, horizon 0 = unknown; hook_processing '1': the webhook
+--       wants the start, too. More than one series make `id` a group.
 -- Reply {code, id}: 1 new, 2 same request (id is the first one's), 3 joined a twin (id is the twin's),
 --       -1 queue full, -2 bytes full, -3 same key or id for another request, -4 draining,
 --       -9 bad argument. No flags: Redis refuses the script when memory is full.
--- Moves new ids into :queued:<p> and :list:<p>; writes :task:<id>, :group:<id>, :idem:, :same:, :owner:.
-local HEAD, EACH, OWNER_MAX = 13, 5, 10000
+-- Moves new ids into :queued:<p> and :list:<p>; writes :task:<id>, :group:<id>, :idem:, :same:, :owner:,
+--       :recent.
+local HEAD, EACH, LISTED_MAX = 14, 6, 10000
 local id, p, owner, idem, digest, same = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local ttl, idem_ttl, deadline_in = ARGV[7], ARGV[8], ARGV[10]
 local n, bytes, seen = (#ARGV - HEAD) / EACH, 0, {}
@@ -21,14 +24,16 @@ if num(ttl) < 1 or num(idem_ttl) < 1 then return {-9, id} end
 if n == 1 and ARGV[HEAD + 1] ~= id then return {-9, id} end
 for i = HEAD + 1, #ARGV, EACH do
   local one = ARGV[i]
-  if one == '' or seen[one] or not whole(ARGV[i + 1]) or not whole(ARGV[i + 2]) then return {-9, id} end
-  seen[one], bytes = true, bytes + #ARGV[i + 3]
+  if one == '' or seen[one] or not whole(ARGV[i + 1]) or not whole(ARGV[i + 2]) or
+     not whole(ARGV[i + 3]) then return {-9, id} end
+  seen[one], bytes = true, bytes + #ARGV[i + 4]
 end
 if n > 1 and seen[id] then return {-9, id} end
 
 local function known(old)                              -- nil unknown, 2 same request, -3 other request
   if not old then return end
-  local d = call('HGET', task(old), 'digest') or call('HGET', M .. ':group:' .. old, 'digest')
+  local d = call('HGET', task(old), 'digest') or call('HGET', M .. ':group:' .. old, 'digest') or
+            call('HGET', M .. ':gone:' .. old, 'digest')
   if d then return {d == digest and 2 or -3, old} end
 end
 local hit = known(id) or (idem ~= '' and known(call('GET', M .. ':idem:' .. idem)))
@@ -40,14 +45,14 @@ if n > 1 then                                          -- a member that exists w
 end
 
 local twin = same ~= '' and n == 1 and call('GET', M .. ':same:' .. same)
-local t = twin and call('HMGET', task(twin), 'state', 'finished_ms', 'result_ttl_ms')
-if t and (t[1] == 'queued' or t[1] == 'scheduled' or t[1] == 'processing' or t[1] == 'completed') then
+local t = twin and call('HMGET', task(twin), 'state', 'finished_ms', 'result_ttl_ms', 'cancel')
+if t and not t[4] and (t[1] == 'queued' or t[1] == 'scheduled' or t[1] == 'processing' or t[1] == 'completed') then
   local life = num(ttl)                                -- the later waiter may want it for longer
   if t[1] == 'completed' then life = now - num(t[2]) + life
   else call('HINCRBY', task(twin), 'shares', 1) end
   if life > num(t[3]) then
     call('HSET', task(twin), 'result_ttl_ms', life)
-    if t[1] == 'completed' then call('PEXPIRE', task(twin), ttl) end
+    if t[1] == 'completed' then lay_to_rest(task(twin), twin, num(ttl)) end
   end
   if idem ~= '' then call('SET', M .. ':idem:' .. idem, twin, 'PX', idem_ttl) end
   return {3, twin}
@@ -65,23 +70,33 @@ for i = HEAD + 1, #ARGV, EACH do
   call('HSET', k, 'format', 1, 'priority', p, 'seq', call('INCR', M .. ':seq'), 'fence', 0, 'attempts', 0,
        'max_attempts', ARGV[9], 'crashes', 0, 'created_ms', now, 'result_ttl_ms', ttl, 'owner', owner,
        'cost_prefill', ARGV[i + 1], 'cost_steps', ARGV[i + 2], 'digest', digest,
-       'input', ARGV[i + 3], 'about', ARGV[i + 4])
+       'horizon', ARGV[i + 3], 'input', ARGV[i + 4], 'about', ARGV[i + 5])
   if num(deadline_in) > 0 then call('HSET', k, 'deadline_ms', now + num(deadline_in)) end
   if n > 1 then
     call('HSET', k, 'group', id, 'group_index', (i - HEAD - 1) / EACH)
     call('RPUSH', g .. ':tasks', one)
   end
+  if ARGV[11] ~= '' and ARGV[14] == '1' then call('HSET', k, 'hook_processing', 1) end
   enqueue(one, 'RPUSH')
 end
 if n > 1 then
   call('HSET', g, 'state', 'queued', 'total', n, 'left', n, 'owner', owner, 'digest', digest,
-       'created_ms', now, 'result_ttl_ms', ttl)
+       'created_ms', now, 'result_ttl_ms', ttl, 'priority', p)
 end
-if ARGV[11] ~= '' then call('HSET', n > 1 and g or task(id), 'webhook', ARGV[11]) end
-if idem ~= '' then call('SET', M .. ':idem:' .. idem, id, 'PX', idem_ttl) end
-if same ~= '' and n == 1 then call('SET', M .. ':same:' .. same, id, 'PX', idem_ttl) end
-call('ZADD', M .. ':owner:' .. owner, now, id)
-call('ZREMRANGEBYRANK', M .. ':owner:' .. owner, 0, -OWNER_MAX - 1)
+local subject = n > 1 and g or task(id)
+if ARGV[11] ~= '' then call('HSET', subject, 'webhook', ARGV[11]) end
+if idem ~= '' then                                     -- the names are kept for purge
+  call('SET', M .. ':idem:' .. idem, id, 'PX', idem_ttl)
+  call('HSET', subject, 'idem', idem)
+end
+if same ~= '' and n == 1 then
+  call('SET', M .. ':same:' .. same, id, 'PX', idem_ttl)
+  call('HSET', subject, 'same', same)
+end
+for _, list in ipairs({':owner:' .. owner, ':recent'}) do
+  call('ZADD', M .. list, now, id)
+  call('ZREMRANGEBYRANK', M .. list, 0, -LISTED_MAX - 1)
+end
 bump('submitted', n)
 bump('input_bytes', bytes)
 return {1, id}

@@ -3,13 +3,14 @@
 --
 -- KEYS  prefix
 -- ARGV  run_id throttle_ms lease_ms grace_ms limit backoff_ms crash_cap dead_max dead_age_ms
+--       max_queue_ms: a task may wait so long, 0: for ever
 -- Reply {} throttled, else {due, leases, expired, hints, trimmed, more}; more = 1: a step filled its
 --       limit, run again at once.
 -- Moves :later -> :queued:<p>; :running -> :queued:<p> (1st lost lease), :later (2nd), failed (3rd, or
 --       no attempts left), cancelled, expired; queued and :later -> expired; repairs :list:<p> from
 --       :queued:<p>; trims :dead and silent workers.
 local limit, n = tonumber(ARGV[5]), {0, 0, 0, 0, 0, 0}
-for i = 2, 9 do
+for i = 2, 10 do
   if not whole(ARGV[i]) then return redis.error_reply('ERR sweep: bad argument') end
 end
 if limit < 1 or limit > 1000 or tonumber(ARGV[2]) < 1 then return redis.error_reply('ERR sweep: bad limit') end
@@ -50,7 +51,9 @@ local function lost(id)
   elseif poison or num(v[2]) >= num(v[3]) then
     if poison then bump('poison') end
     finish(id, 'failed', 'worker_lost', 'lease lost ' .. crashes .. ' times')
-  elseif crashes == 1 then enqueue(id, 'LPUSH')
+  elseif crashes == 1 then
+    enqueue(id, 'LPUSH')
+    publish(id, 'queued')
   else park(id, num(v[2]), tonumber(ARGV[6])) end
 end
 if now >= num(boot[2]) then
@@ -67,6 +70,26 @@ for _, id in ipairs(due(':deadline', now)) do
   if state == 'queued' or state == 'scheduled' then
     n[3] = n[3] + 1
     finish(id, 'expired', 'deadline_exceeded', 'not started in time')
+  end
+end
+
+-- Waiting for too long. A queue is in the order of submission (requeue gives a new seq), so its head is
+-- what has waited longest.
+local max_queue_ms = tonumber(ARGV[10])
+local function wait_too_long(p)
+  local id = call('ZRANGE', M .. ':queued:' .. p, 0, 0)[1]
+  if not id then return false end
+  local v = call('HMGET', task(id), 'state', 'created_ms', 'requeued_ms')
+  if v[1] ~= 'queued' then dequeue(id, p); bump('orphan'); return true end
+  if num(v[3] or v[2]) + max_queue_ms > now then return false end
+  finish(id, 'expired', 'queue_timeout', 'not started within ' .. max_queue_ms / 1000 .. ' seconds')
+  n[3] = n[3] + 1
+  return true
+end
+for _, p in ipairs(PRIORITIES) do
+  for i = 1, max_queue_ms > 0 and limit or 0 do
+    if not wait_too_long(p) then break end
+    if i == limit then n[6] = 1 end
   end
 end
 
@@ -97,9 +120,7 @@ if over > #old then
   if over > limit then n[6] = 1 end
 end
 for _, id in ipairs(old) do
-  bump('input_bytes', -call('HSTRLEN', task(id), 'input'))
-  call('DEL', task(id))
-  call('ZREM', M .. ':dead', id)
+  bury(id)
   n[5] = n[5] + 1
 end
 call('ZREMRANGEBYSCORE', M .. ':workers', '-inf', now - WORKER_SILENT_MS)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/id.h"
+#include "common/queue/queue_admin.h"
 
 #define DIGEST "d1ge57"
 
@@ -238,6 +239,33 @@ queue_fixture_sweep(struct queue_fixture *f)
         fail_msg("sweep: %s", f->err.text);
     assert_false(swept.throttled);
     return swept;
+}
+
+redisReply *
+queue_fixture_run(struct queue_fixture *f, struct queue_call *call)
+{
+    redisReply *reply = queue_run(f->c, call, &f->err);
+
+    queue_call_clear(call);
+    if (!reply)
+        fail_msg("%s", f->err.text);
+    if (reply->type == REDIS_REPLY_ERROR)
+        fail_msg("%s", reply->str);
+    return reply;
+}
+
+bool
+queue_fixture_do(struct queue_fixture *f, int rc, struct queue_call *call)
+{
+    redisReply *reply;
+    bool is_done;
+
+    assert_int_equal(rc, 0);
+    reply = queue_fixture_run(f, call);
+    if (queue_done_parse(reply, &is_done, &f->err) == -1)
+        fail_msg("%s", f->err.text);
+    freeReplyObject(reply);
+    return is_done;
 }
 
 void

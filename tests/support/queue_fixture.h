@@ -64,6 +64,12 @@ struct queue_token queue_fixture_take(
 /** queue_fixture_sweep(f): one sweep that nothing throttles. */
 struct queue_swept queue_fixture_sweep(struct queue_fixture *f);
 
+/** queue_fixture_run(f, call): run and clear it; a reply that is no error. */
+redisReply *queue_fixture_run(struct queue_fixture *f, struct queue_call *call);
+
+/** queue_fixture_do(f, rc, call): the same of a command, built with ${rc}; was it done? */
+bool queue_fixture_do(struct queue_fixture *f, int rc, struct queue_call *call);
+
 void queue_fixture_end_lease(struct queue_fixture *f, const char *id); /* it ran out just now */
 void queue_fixture_pass_deadline(struct queue_fixture *f, const char *id);
 void queue_fixture_listen(struct queue_fixture *f);

@@ -62,6 +62,7 @@ move(struct oracle *o, struct oracle_task *t, enum oracle_place place)
         count_queued(o, t, 1);
     if (place != ORACLE_RUNNING && place != ORACLE_ENDED)
         t->worker = -1;
+    o->n_returns += t->place == ORACLE_RUNNING && place != ORACLE_ENDED;
     t->place = place;
     t->lease_is_over = t->is_due = false;
 }

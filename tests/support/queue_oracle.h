@@ -48,7 +48,7 @@ struct oracle {
     int64_t input_bytes;
     int64_t queued[TASK_PRIORITY_COUNT], prefill[TASK_PRIORITY_COUNT], steps[TASK_PRIORITY_COUNT];
     long ends[TASK_STATUS_COUNT], group_ends[TASK_STATUS_COUNT];
-    long n_claims;
+    long n_claims, n_returns; /* to queued, where clients can see it */
     size_t just_ended[256]; /* by the last operation */
     size_t n_just_ended;
 };

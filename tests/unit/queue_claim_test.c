@@ -149,6 +149,41 @@ slots_kept_for_urgent_work_take_nothing_else(void **state)
 }
 
 static void
+a_worker_of_some_queues_is_given_nothing_of_the_others(void **state)
+{
+    struct queue_fixture *f = *state;
+    char low[2][ID_LEN + 1], normal[ID_LEN + 1], urgent[ID_LEN + 1];
+    struct queue_claim_request r = {.hint = "",
+        .worker = f->worker,
+        .lease_ms = HOUR_MS,
+        .room = 8,
+        .room_other = 8,
+        .priority = TASK_LOW,
+        .takes = 1u << TASK_LOW | 1u << TASK_URGENT};
+    struct queue_claims claims;
+
+    queue_fixture_submit(f, TASK_NORMAL, normal);
+    for (int i = 0; i < 2; i++)
+        queue_fixture_submit(f, TASK_LOW, low[i]);
+    queue_fixture_submit(f, TASK_URGENT, urgent);
+    assert_int_equal(queue_claim(f->c, &f->q, &r, &claims, &f->err), 0);
+    assert_int_equal(claims.n, 3);
+    assert_string_equal(claims.leases[0].id, low[0]);
+    assert_string_equal(claims.leases[1].id, urgent);
+    assert_string_equal(claims.leases[2].id, low[1]);
+    queue_claims_clear(&claims);
+    fixture_assert_field(f, normal, "state", "queued");
+    assert_int_equal(queue_fixture_int(f, "LLEN ~:list:normal"), 1); /* its hint is not spent */
+    /* a stale hint does not lead to another queue either */
+    assert_int_equal(queue_claim(f->c, &f->q, &r, &claims, &f->err), 0);
+    assert_int_equal(claims.n, 0);
+    r.takes = 0;
+    assert_int_equal(queue_claim(f->c, &f->q, &r, &claims, &f->err), 0);
+    assert_int_equal(claims.n, 1);
+    queue_claims_clear(&claims);
+}
+
+static void
 one_claim_takes_at_most_what_its_reply_can_hold(void **state)
 {
     struct queue_fixture *f = *state;
@@ -346,6 +381,44 @@ a_renewal_with_progress_moves_the_lease_end_and_stores_the_step(void **state)
 }
 
 static void
+a_renewal_tells_watchers_how_far_the_run_is(void **state)
+{
+    struct queue_fixture *f = *state;
+    redisContext *watcher = redis_server_connect(f->server);
+    struct queue_progress p;
+    char id[ID_LEN + 1], channel[QUEUE_KEY_MAX];
+    struct queue_token t;
+    redisReply *reply;
+    void *message;
+
+    queue_fixture_submit(f, TASK_NORMAL, id);
+    t = queue_fixture_take(f, TASK_NORMAL, id, f->worker);
+    queue_live_channel(&f->q, id, channel);
+    reply = redisCommand(watcher, "PSUBSCRIBE %s", QUEUE_LIVE_PATTERN);
+    assert_non_null(reply);
+    freeReplyObject(reply);
+    assert_int_equal(renew_one(f, id, t.fence, f->worker, 0), QUEUE_RENEWED);
+    assert_int_equal(renew_one(f, id, t.fence, f->worker, 1), QUEUE_RENEWED); /* the same step */
+    queue_fixture_int(f, "PUBLISH %s end", channel);
+    assert_int_equal(redisGetReply(watcher, &message), REDIS_OK);
+    reply = message;
+    assert_string_equal(reply->element[2]->str, channel);
+    assert_int_equal(queue_progress_parse(reply->element[2]->str, reply->element[2]->len,
+                         reply->element[3]->str, reply->element[3]->len, &p),
+        0);
+    assert_string_equal(p.id, id);
+    assert_int_equal(p.fence, 1);
+    assert_int_equal(p.step, 17);
+    freeReplyObject(reply);
+    assert_int_equal(redisGetReply(watcher, &message), REDIS_OK);
+    reply = message;
+    assert_string_equal(reply->element[3]->str, "end"); /* one message per step, not per renewal */
+    assert_int_equal(queue_progress_parse(channel, strlen(channel), "end", 3, &p), -1);
+    freeReplyObject(reply);
+    redisFree(watcher);
+}
+
+static void
 a_renewal_without_progress_is_refused(void **state)
 {
     struct queue_fixture *f = *state;
@@ -492,6 +565,7 @@ main(void)
         test(a_stale_hint_is_worth_the_oldest_task),
         test(further_slots_are_filled_urgent_first_and_only_by_hints_in_a_list),
         test(slots_kept_for_urgent_work_take_nothing_else),
+        test(a_worker_of_some_queues_is_given_nothing_of_the_others),
         test(one_claim_takes_at_most_what_its_reply_can_hold),
         test(a_claim_without_a_free_slot_is_refused),
         test(a_paused_priority_is_not_claimed_and_loses_nothing),
@@ -502,6 +576,7 @@ main(void)
         test(a_task_whose_input_is_gone_fails_instead_of_waiting_for_ever),
         test(an_id_that_is_no_uuid_costs_its_neighbours_nothing),
         test(a_renewal_with_progress_moves_the_lease_end_and_stores_the_step),
+        test(a_renewal_tells_watchers_how_far_the_run_is),
         test(a_renewal_without_progress_is_refused),
         test(a_renewal_by_anybody_else_is_fenced),
         test(a_renewal_tells_of_cancel_deadline_and_run_limit),

@@ -397,6 +397,51 @@ a_group_ends_as_the_worst_of_its_members(void **state)
 }
 
 static void
+a_model_learns_its_speed_from_what_its_runs_took(void **state)
+{
+    struct queue_fixture *f = *state;
+    const struct queue_speed first = {0.5, 0.002}, second = {1.0, 0.0}, wild = {-1.0, 1e300};
+    const struct queue_speed *const speeds[] = {&first, &second, &wild};
+    char id[ID_LEN + 1];
+
+    for (int i = 0; i < 3; i++) {
+        struct queue_token t = running_task(f, id);
+        enum queue_end end;
+
+        assert_int_equal(
+            queue_complete_measured(f->c, &f->q, &t, "x", 1, speeds[i], &end, &f->err), 0);
+        assert_int_equal(end, QUEUE_END_COMPLETED);
+        assert_string_equal(
+            queue_fixture_text(f, "HGET ~:speed prefill_seconds"), i == 0 ? "0.5" : "0.6");
+        assert_string_equal(queue_fixture_text(f, "HGET ~:speed step_seconds"), "0.002");
+    }
+}
+
+static void
+what_a_worker_gives_back_is_told_to_who_waits_for_it(void **state)
+{
+    struct queue_fixture *f = *state;
+    char id[ID_LEN + 1];
+    struct queue_token t = running_task(f, id);
+
+    queue_fixture_listen(f);
+    release(f, &t);
+    expect_event(f, id, "queued");
+    t = queue_fixture_take(f, TASK_NORMAL, id, f->worker);
+    expect_event(f, id, "processing");
+    fail_run(f, &t, "inference_failed", "x", true);
+    expect_event(f, id, "queued");
+    queue_fixture_int(f, "ZADD ~:later 1 %s", id);
+    queue_fixture_sweep(f);
+    assert_null(queue_fixture_event(f)); /* nothing that a client could see */
+    queue_fixture_take(f, TASK_NORMAL, id, f->worker);
+    expect_event(f, id, "processing");
+    queue_fixture_end_lease(f, id);
+    queue_fixture_sweep(f);
+    expect_event(f, id, "queued");
+}
+
+static void
 every_end_has_a_name_for_the_log(void **state)
 {
     (void)state;
@@ -430,6 +475,8 @@ main(void)
         test(a_webhook_gets_one_delivery_per_task),
         test(a_group_of_three_ends_once_with_its_last_member),
         test(a_group_ends_as_the_worst_of_its_members),
+        test(a_model_learns_its_speed_from_what_its_runs_took),
+        test(what_a_worker_gives_back_is_told_to_who_waits_for_it),
         test(every_end_has_a_name_for_the_log),
     };
 

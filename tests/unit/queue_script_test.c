@@ -12,8 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
+#include "common/queue/queue_admin.h"
+#include "common/queue/queue_outbox.h"
 #include "common/queue/script.h"
 #include "common/redis.h"
 #include "common/redis_link.h"
@@ -37,7 +40,7 @@ every_script_has_the_sha1_redis_gives_it(void **state)
         assert_int_equal(strncmp(script->source, "#!lua", 5), 0);
         freeReplyObject(reply);
     }
-    assert_int_equal(n, 12);
+    assert_int_equal(n, 27);
 }
 
 static void
@@ -230,6 +233,110 @@ parse_bytes(const char *bytes, size_t n)
     return reply;
 }
 
+/* What operators and webhooks read, with every part of it. */
+static void
+parse_the_rest(const redisReply *reply, bool with_output)
+{
+    struct queue_task_view view;
+    struct queue_audited audited;
+    struct queue_delivery delivery;
+    struct queue_worker worker;
+    struct queue_load load;
+    struct queue_page page;
+    enum queue_cancel_outcome cancelled;
+    enum queue_purge_outcome purged;
+    enum queue_replay_outcome replayed;
+    char id[ID_LEN + 1];
+    bool flag;
+    int64_t now_ms;
+    size_t n;
+    struct error err;
+
+    queue_done_parse(reply, &flag, &err);
+    queue_cancel_parse(reply, &cancelled, &err);
+    queue_purge_parse(reply, &purged, &err);
+    queue_hook_replay_parse(reply, &replayed, &err);
+    queue_audit_parse(reply, &audited, &err);
+    queue_load_parse(reply, &load, &err);
+    if (queue_group_read_parse(reply, with_output, &view, &n, &err) == 0)
+        for (size_t i = 0; i <= n; i++)
+            queue_group_member_parse(reply, with_output, i, id, &view, &err);
+    if (queue_workers_parse(reply, &now_ms, &n, &err) == 0)
+        for (size_t i = 0; i <= n; i++)
+            queue_worker_parse(reply, i, &worker);
+    if (queue_hook_claim_parse(reply, &now_ms, &n, &err) == 0)
+        for (size_t i = 0; i <= n; i++)
+            queue_hook_delivery_parse(reply, i, &delivery, &err);
+    if (queue_page_parse(reply, &page, &err) == 0)
+        for (size_t i = 0; i <= page.n; i++)
+            queue_page_item_parse(reply, i, id, &flag, &view, &err);
+}
+
+/* Real replies, one byte or one number of them changed: deeper than random ones reach. */
+static void
+damaged_replies_crash_nothing(void **state)
+{
+    struct queue_fixture *f = *state;
+    const struct queue_presence presence = {.worker = f->worker, .slots = 1, .context = 1};
+    struct queue_page_request list = {.list = QUEUE_LIST_RECENT, .limit = 10};
+    struct queue_control control;
+    struct queue_submission s;
+    struct queue_series series[2];
+    struct queue_call calls[6];
+    const char *given = getenv("KRONOSQ_SEED");
+    char id[2][ID_LEN + 1], group[ID_LEN + 1];
+    redisContext *tap = redis_server_connect(f->server);
+
+    seed = given ? strtoull(given, NULL, 10) | 1 : (uint64_t)clock_wall_ms() | 1;
+    print_message("KRONOSQ_SEED=%llu\n", (unsigned long long)seed);
+    for (int i = 0; i < 2; i++)
+        queue_fixture_fill(&s, &series[i], id[i]);
+    id_new(group);
+    s.id = group;
+    s.n_series = 2;
+    s.series = series;
+    s.webhook = "hook";
+    s.webhook_size = 4;
+    s.webhook_processing = true;
+    assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_SUBMITTED);
+    queue_fixture_take(f, TASK_NORMAL, id[0], f->worker);
+    assert_int_equal(queue_beat(f->c, &f->q, &presence, &control, &f->err), 0);
+    assert_int_equal(queue_read_call(&f->q, id[0], true, &calls[0], &f->err), 0);
+    assert_int_equal(queue_group_read_call(&f->q, group, true, &calls[1], &f->err), 0);
+    assert_int_equal(queue_page_call(&f->q, &list, &calls[2], &f->err), 0);
+    assert_int_equal(queue_load_call(&f->q, &calls[3], &f->err), 0);
+    assert_int_equal(queue_workers_call(&f->q, &calls[4], &f->err), 0);
+    assert_int_equal(queue_hook_claim_call(&f->q, 1, 10, &calls[5], &f->err), 0);
+    for (int c = 0; c < 6; c++) {
+        char bytes[16384], damaged[16384];
+        ssize_t n;
+        int done = 0;
+
+        assert_int_equal(
+            redisAppendCommandArgv(tap, calls[c].argc, calls[c].argv, calls[c].lens), REDIS_OK);
+        while (!done)
+            assert_int_equal(redisBufferWrite(tap, &done), REDIS_OK);
+        n = read(tap->fd, bytes, sizeof(bytes)); /* one reply on a unix socket comes whole */
+        assert_in_range(n, 20, sizeof(bytes) - 1);
+        for (int round = 0; round < 4000; round++) {
+            static const char digits[] = "0123456789-:$*\r\n ";
+            redisReply *reply;
+            struct queue_task_view view;
+
+            memcpy(damaged, bytes, (size_t)n);
+            for (uint32_t i = random_below(3) + 1; i > 0; i--)
+                damaged[random_below((uint32_t)n)] = digits[random_below(sizeof(digits) - 1)];
+            if (!(reply = parse_bytes(damaged, (size_t)n)))
+                continue;
+            parse_the_rest(reply, round % 2);
+            queue_read_parse(reply, round % 2, &view, &f->err);
+            freeReplyObject(reply);
+        }
+        queue_call_clear(&calls[c]);
+    }
+    redisFree(tap);
+}
+
 static void
 random_replies_crash_nothing(void **state)
 {
@@ -252,6 +359,7 @@ random_replies_crash_nothing(void **state)
         queue_sweep_parse(reply, &swept, &f->err);
         queue_presence_parse(reply, &fleet, &f->err);
         queue_models_parse(reply, &models, &f->err);
+        parse_the_rest(reply, round % 2);
         if (queue_read_parse(reply, round % 2, &view, &f->err) == 0 && view.found) {
             assert_in_range(view.status, 0, TASK_STATUS_COUNT - 1);
             assert_non_null(view.owner);
@@ -430,6 +538,7 @@ main(void)
         test(a_lost_connection_is_unavailable),
         test(a_reply_of_another_form_is_an_error_in_every_call),
         test(random_replies_crash_nothing),
+        test(damaged_replies_crash_nothing),
         test(an_evented_call_is_answered_once_also_after_a_script_flush),
         test(a_name_that_is_no_model_makes_no_queue),
         test(a_list_key_names_its_priority_and_back),

@@ -169,7 +169,6 @@ the_first_lost_lease_requeues_the_second_parks_the_third_fails(void **state)
     assert_int_equal(queue_fixture_sweep(f).due, 1);
 
     queue_fixture_take(f, TASK_NORMAL, younger, f->worker);
-    queue_fixture_listen(f);
     queue_fixture_take(f, TASK_NORMAL, id, f->worker);
     queue_fixture_end_lease(f, id);
     queue_fixture_sweep(f);
@@ -263,12 +262,63 @@ dead_letters_are_trimmed_by_number_and_by_age(void **state)
     assert_int_equal(queue_fixture_sweep(f).trimmed, 0);
     f->q.tuning.dead_max = 2;
     assert_int_equal(queue_fixture_sweep(f).trimmed, 1);
-    assert_int_equal(queue_fixture_int(f, "EXISTS ~:task:%s", id[0]), 0);
+    /* its client may still ask about it, but nobody can run it again */
+    assert_int_equal(queue_fixture_int(f, "HEXISTS ~:task:%s input", id[0]), 0);
+    assert_in_range(queue_fixture_int(f, "PTTL ~:task:%s", id[0]), 1000, (int)QUEUE_RESULT_TTL_MS);
     queue_fixture_int(f, "ZADD ~:dead 1 %s", id[1]);
+    queue_fixture_int(f, "HSET ~:task:%s finished_ms 1", id[1]);
     assert_int_equal(queue_fixture_sweep(f).trimmed, 1);
-    assert_int_equal(queue_fixture_int(f, "EXISTS ~:task:%s", id[1]), 0);
-    assert_int_equal(queue_fixture_int(f, "EXISTS ~:task:%s", id[2]), 1);
+    assert_int_equal(queue_fixture_int(f, "EXISTS ~:task:%s", id[1]), 0); /* its life was over */
+    assert_int_equal(queue_fixture_int(f, "EXISTS ~:gone:%s", id[1]), 0);
+    assert_int_equal(queue_fixture_int(f, "PTTL ~:task:%s", id[2]), -1);
     assert_int_equal(queue_fixture_stat(f, "input_bytes"), 9);
+}
+
+static void
+who_waits_too_long_in_a_queue_ends_there(void **state)
+{
+    struct queue_fixture *f = *state;
+    char old[3][ID_LEN + 1], young[ID_LEN + 1], running[ID_LEN + 1];
+
+    queue_fixture_submit(f, TASK_NORMAL, running);
+    queue_fixture_take(f, TASK_NORMAL, running, f->worker);
+    for (int i = 0; i < 3; i++) {
+        queue_fixture_submit(f, i == 2 ? TASK_LOW : TASK_NORMAL, old[i]);
+        queue_fixture_int(f, "HINCRBY ~:task:%s created_ms -%lld", old[i], QUEUE_MAX_QUEUE_MS);
+    }
+    queue_fixture_int(f, "HINCRBY ~:task:%s created_ms -%lld", running, QUEUE_MAX_QUEUE_MS);
+    queue_fixture_submit(f, TASK_NORMAL, young);
+    f->q.tuning.max_queue_ms = 0;
+    assert_int_equal(queue_fixture_sweep(f).expired, 0);
+    f->q.tuning.max_queue_ms = QUEUE_MAX_QUEUE_MS;
+    assert_int_equal(queue_fixture_sweep(f).expired, 3);
+    for (int i = 0; i < 3; i++) {
+        fixture_assert_field(f, old[i], "state", "expired");
+        fixture_assert_field(f, old[i], "error_code", "queue_timeout");
+        fixture_assert_field(f, old[i], "error", "not started within 86400 seconds");
+    }
+    fixture_assert_field(f, young, "state", "queued");
+    fixture_assert_field(f, running, "state", "processing");
+}
+
+static void
+a_sweep_ends_no_more_waiting_tasks_than_its_limit(void **state)
+{
+    struct queue_fixture *f = *state;
+    struct queue_swept swept;
+    char id[ID_LEN + 1];
+
+    f->q.tuning.sweep_limit = 2;
+    for (int i = 0; i < 3; i++) {
+        queue_fixture_submit(f, TASK_NORMAL, id);
+        queue_fixture_int(f, "HSET ~:task:%s created_ms 1", id);
+    }
+    queue_fixture_int(f, "ZADD ~:queued:urgent 0 no-hash"); /* does not block what is behind it */
+    swept = queue_fixture_sweep(f);
+    assert_int_equal(swept.expired, 2);
+    assert_true(swept.more);
+    assert_int_equal(queue_fixture_sweep(f).expired, 1);
+    assert_int_equal(queue_fixture_int(f, "ZCARD ~:queued:urgent"), 0);
 }
 
 static void
@@ -350,6 +400,8 @@ main(void)
         test(a_lost_lease_of_a_cancelled_or_late_task_ends_it),
         test(a_deadline_ends_what_waits_and_what_is_parked),
         test(dead_letters_are_trimmed_by_number_and_by_age),
+        test(who_waits_too_long_in_a_queue_ends_there),
+        test(a_sweep_ends_no_more_waiting_tasks_than_its_limit),
         test(a_sweep_that_filled_its_limit_asks_for_another),
         test(a_broken_task_does_not_stop_the_sweep),
         test(a_worker_silent_for_a_minute_is_forgotten),
