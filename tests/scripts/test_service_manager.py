@@ -74,7 +74,7 @@ def test_a_redis_that_still_loads_its_tasks_is_waited_for_and_not_taken_for_one_
     wait_for(lambda: service.get("/v1/readyz").status == 200, 30, "a worker serves, and the API trusts its Redis")
     for api in (running, service.api):
         service.port = api.log_lines(event="listening")[0]["port"]
-        assert service.post("/v1/predict/single", single_body()).status == 202
+        wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 10, "it is connected again")
         assert api.log_lines(level="CRITICAL") == []
 
 
