@@ -133,15 +133,10 @@ drop_stopped(struct engine *e)
     }
 }
 
-/*
- * Does a job fit beside what runs, with the reserve left to urgent ones? One that is wider than
- * all common slots takes the reserve too, when nothing else runs: the pool gives a forecast
- * min(samples, slots) and no fewer.
- */
+/* Does a job fit beside what runs, with the reserve left to urgent ones? */
 static bool
 fits(const struct engine *e, const struct job *job)
 {
-    uint32_t common = e->settings->slots - e->settings->reserve;
     uint32_t used = 0, used_by_others = 0;
 
     for (size_t i = 0; i < e->n_runs; i++) {
@@ -149,8 +144,8 @@ fits(const struct engine *e, const struct job *job)
         if (e->runs[i].job->priority != TASK_URGENT)
             used_by_others += e->runs[i].job->slots;
     }
-    if (job->priority != TASK_URGENT && job->slots <= common &&
-        used_by_others + job->slots > common)
+    if (job->priority != TASK_URGENT &&
+        used_by_others + job->slots > worker_settings_room(e->settings, job->priority))
         return false;
     return used + job->slots <= e->settings->slots;
 }
@@ -197,6 +192,7 @@ begin(struct engine *e, struct job *job, struct error *err)
     int64_t *minutes = malloc(n * sizeof(*minutes));
     struct forecast_options options = {
         .samples = task->params.sample_count,
+        .max_slots = job->slots,
         .top_k = task->params.top_k,
         .temperature = task->params.temperature,
         .top_p = task->params.top_p,

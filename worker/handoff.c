@@ -288,8 +288,6 @@ handoff_load(struct handoff *h)
             load.urgent_slots += job->slots;
         } else {
             load.other_slots += job->slots;
-            if (job->slots > load.widest_other)
-                load.widest_other = job->slots;
         }
         if (job->crashes > load.crashes)
             load.crashes = job->crashes;

@@ -120,7 +120,6 @@ struct handoff_load {
     size_t n_jobs;
     uint32_t urgent_slots; /* held or waited for by urgent jobs */
     uint32_t other_slots;  /* by normal and low ones */
-    uint32_t widest_other; /* the most of any one of those */
     uint32_t crashes;      /* the most of any job: a suspect runs alone */
 };
 struct handoff_load handoff_load(struct handoff *h);

@@ -71,9 +71,8 @@ link_order(unsigned turn, enum task_priority order[TASK_PRIORITY_COUNT])
 unsigned
 link_wanted(const struct worker_settings *s, const struct handoff_load *load)
 {
-    uint32_t common = s->slots - s->reserve; /* all that normal and low may hold */
-    uint32_t cap = load->widest_other > common ? s->slots : common;
-    uint32_t other = load->other_slots < cap ? load->other_slots : cap;
+    uint32_t common = worker_settings_room(s, TASK_LOW);
+    uint32_t other = load->other_slots < common ? load->other_slots : common;
     unsigned wanted = 0;
 
     if (load->n_jobs > 0 && load->crashes >= QUEUE_SUSPECT_AT)
@@ -225,9 +224,11 @@ take_lease(struct link *l, struct queue_lease *lease, struct error *err)
     job->slots = 1;
     job->task = task_decode(lease->input, lease->input_size, &why);
     if (job->task != NULL) {
+        uint32_t room = worker_settings_room(s, job->priority);
+
         job->slots = job->task->params.sample_count;
-        if (job->slots > s->slots) /* the pool runs the rest in rounds */
-            job->slots = s->slots;
+        if (job->slots > room) /* the pool runs the rest in rounds */
+            job->slots = room;
         status = handoff_give(l->handoff, job, err);
     } else {
         job_fail(job, why.code == ERR_MEMORY ? "inference_failed" : "input_corrupt",

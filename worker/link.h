@@ -26,9 +26,7 @@ void link_order(unsigned turn, enum task_priority order[TASK_PRIORITY_COUNT]);
 
 /**
  * link_wanted(settings, load): bits (1u << priority) of the lists a worker with ${load} has
- * slots for. Normal and low do not get the reserve, but for one that is wider than all the
- * others; it then keeps urgent ones out until it has run, or it would never have all slots.
- * A job that waits for slots counts as holding them, so at most one of each class waits.
+ * slots for. Normal and low do not get the reserve; a job that waits for slots counts as holding them, so at most one of each class waits.
  */
 unsigned link_wanted(const struct worker_settings *settings, const struct handoff_load *load);
 

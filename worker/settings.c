@@ -124,3 +124,9 @@ worker_settings_clear(struct worker_settings *s)
 {
     redis_settings_clear(&s->redis);
 }
+
+uint32_t
+worker_settings_room(const struct worker_settings *s, enum task_priority priority)
+{
+    return priority == TASK_URGENT ? s->slots : s->slots - s->reserve;
+}

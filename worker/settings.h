@@ -30,7 +30,7 @@ struct worker_settings {
     char tokenizer_dir[PATH_MAX];
     const char *model_id, *tokenizer_id; /* NULL: name@hash */
     uint32_t slots;
-    uint32_t reserve; /* of the slots, kept free of normal and low tasks */
+    uint32_t reserve; /* of the slots, kept free of normal and low tasks; less than slots */
     bool takes[TASK_PRIORITY_COUNT];
     int threads;
     uint32_t max_context;
@@ -47,5 +47,11 @@ struct worker_settings {
  */
 int worker_settings_read(struct worker_settings *s, const struct config *config, struct error *err);
 void worker_settings_clear(struct worker_settings *s);
+
+/**
+ * worker_settings_room(s, priority): the most slots tasks of that priority may hold together,
+ * and so one of them alone: all for urgent ones, all but the reserve for others.
+ */
+uint32_t worker_settings_room(const struct worker_settings *s, enum task_priority priority);
 
 #endif /* WORKER_SETTINGS_H */

@@ -138,6 +138,17 @@ def test_an_urgent_task_overtakes_the_waiting_low_ones(service):
     assert sum(service.task(task_id)["finished_at"] < finished for task_id in low) <= 2
 
 
+def test_an_urgent_task_starts_beside_a_task_with_more_paths_than_slots(service):
+    service.start_api()
+    service.start_worker("--slots", "4", "--step-delay-ms", "100")
+    wide = service.submit(single_body(steps=12, priority="low", overrides={"sample_count": 30, "seed": 3}))
+    wait_for(lambda: service.task(wide)["status"] == "processing", 20, "the wide task runs")
+    urgent = service.finished(service.submit(single_body(steps=2, priority="urgent")), 10)
+    assert urgent["status"] == "completed" and urgent["data"]["timing"]["queue_ms"] < 500
+    assert service.task(wide)["status"] == "processing", "the urgent one did not wait for it"
+    assert service.finished(wide, 60)["status"] == "completed"
+
+
 def test_a_deadline_that_passes_while_waiting_ends_the_task(service):
     service.start_api()
     task_id = service.submit(single_body(deadline_seconds=0.5))

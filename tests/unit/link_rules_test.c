@@ -63,14 +63,9 @@ static void
 the_last_slot_is_kept_for_urgent_work(void **state)
 {
     (void)state;
-    assert_int_equal(
-        wanted(&eight, (struct handoff_load){.other_slots = 6, .widest_other = 1}), ALL);
-    assert_int_equal(
-        wanted(&eight, (struct handoff_load){.other_slots = 7, .widest_other = 1}), URGENT);
-    assert_int_equal(
-        wanted(
-            &eight, (struct handoff_load){.other_slots = 7, .widest_other = 1, .urgent_slots = 1}),
-        0);
+    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 6}), ALL);
+    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 7}), URGENT);
+    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 7, .urgent_slots = 1}), 0);
     assert_int_equal(wanted(&eight, (struct handoff_load){.urgent_slots = 7}), ALL);
     assert_int_equal(wanted(&eight, (struct handoff_load){.urgent_slots = 8}), 0);
 }
@@ -79,7 +74,7 @@ static void
 one_slot_has_no_reserve_and_takes_one_task(void **state)
 {
     (void)state;
-    assert_int_equal(wanted(&one, (struct handoff_load){.other_slots = 1, .widest_other = 1}), 0);
+    assert_int_equal(wanted(&one, (struct handoff_load){.other_slots = 1}), 0);
     assert_int_equal(wanted(&one, (struct handoff_load){.urgent_slots = 1}), 0);
 }
 
@@ -88,33 +83,18 @@ a_job_that_waits_for_slots_stops_its_class_but_not_the_reserve(void **state)
 {
     (void)state;
     /* 4 slots run, 5 more are waited for. */
-    assert_int_equal(
-        wanted(&eight, (struct handoff_load){.other_slots = 9, .widest_other = 5}), URGENT);
-    assert_int_equal(
-        wanted(
-            &eight, (struct handoff_load){.other_slots = 9, .widest_other = 5, .urgent_slots = 1}),
-        0);
-}
-
-static void
-a_job_wider_than_the_common_slots_is_not_starved_by_urgent_ones(void **state)
-{
-    (void)state;
-    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 9, .widest_other = 8}), 0);
-    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 8, .widest_other = 8}), 0);
+    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 9}), URGENT);
+    assert_int_equal(wanted(&eight, (struct handoff_load){.other_slots = 9, .urgent_slots = 1}), 0);
 }
 
 static void
 a_suspect_runs_alone(void **state)
 {
     (void)state;
-    assert_int_equal(wanted(&eight,
-                         (struct handoff_load){
-                             .other_slots = 1, .widest_other = 1, .crashes = QUEUE_SUSPECT_AT}),
-        0);
-    assert_int_equal(wanted(&eight,
-                         (struct handoff_load){
-                             .other_slots = 1, .widest_other = 1, .crashes = QUEUE_SUSPECT_AT - 1}),
+    assert_int_equal(
+        wanted(&eight, (struct handoff_load){.other_slots = 1, .crashes = QUEUE_SUSPECT_AT}), 0);
+    assert_int_equal(
+        wanted(&eight, (struct handoff_load){.other_slots = 1, .crashes = QUEUE_SUSPECT_AT - 1}),
         ALL);
 }
 
@@ -127,7 +107,6 @@ main(void)
         cmocka_unit_test(the_last_slot_is_kept_for_urgent_work),
         cmocka_unit_test(one_slot_has_no_reserve_and_takes_one_task),
         cmocka_unit_test(a_job_that_waits_for_slots_stops_its_class_but_not_the_reserve),
-        cmocka_unit_test(a_job_wider_than_the_common_slots_is_not_starved_by_urgent_ones),
         cmocka_unit_test(a_suspect_runs_alone),
     };
 

@@ -83,7 +83,11 @@ forecast_begin(struct forecast_pool *pool, const float *history, const int64_t *
 
     if (check_request(pool, n_past, horizon, options, err) == -1)
         return NULL;
-    n_slots = options->samples < pool->options.n_slots ? options->samples : pool->options.n_slots;
+    n_slots = pool->options.n_slots;
+    if (options->max_slots > 0 && options->max_slots < n_slots)
+        n_slots = options->max_slots;
+    if (options->samples < n_slots)
+        n_slots = options->samples;
     if (pool->n_free < n_slots) {
         error_set(err, ERR_UNAVAILABLE, "%u slots are free, %u are needed", (unsigned)pool->n_free,
             (unsigned)n_slots);
@@ -189,10 +193,10 @@ static void
 draw(struct forecast_pool *pool, struct forecast *const *batch, size_t n, uint32_t which)
 {
     size_t row = 0, n_logits = which == DRAW_S1 ? pool->n_s1 : pool->n_s2;
-    uint16_t *drawn = which == DRAW_S1 ? pool->drawn_s1 : pool->drawn_s2;
 
     for (size_t i = 0; i < n; i++) {
         struct forecast *f = batch[i];
+        uint16_t *drawn = which == DRAW_S1 ? f->drawn_s1 : f->drawn_s2;
         struct sampler_options options;
 
         if (!moves(f))
@@ -214,7 +218,7 @@ draw(struct forecast_pool *pool, struct forecast *const *batch, size_t n, uint32
             if (sampler_draw(logits, n_logits, &options, unit, &pool->sampler, &pool->draws[row]) ==
                 -1)
                 f->is_not_finite = true;
-            drawn[forecast_drawn_row(f, sample) * pool->horizon_max + f->step] = pool->draws[row];
+            drawn[sample * pool->horizon_max + f->step] = pool->draws[row];
         }
     }
 }
@@ -320,10 +324,10 @@ forecast_read(const struct forecast *f, float *mean, float *paths, struct error 
         return error_set(err, ERR_CANCELLED, "stopped while decoding");
     memset(pool->sum, 0, n_values * sizeof(double));
     for (size_t sample = 0; sample < f->options.samples; sample++) {
-        size_t at = forecast_drawn_row(f, sample) * pool->horizon_max;
+        size_t at = sample * pool->horizon_max;
 
-        if (tokenizer_decode(&pool->tokenizer, pool->drawn_s1 + at, pool->drawn_s2 + at, L - start,
-                P, &watch, pool->candles) == -1)
+        if (tokenizer_decode(&pool->tokenizer, f->drawn_s1 + at, f->drawn_s2 + at, L - start, P,
+                &watch, pool->candles) == -1)
             return error_set(err, ERR_CANCELLED, "stopped while decoding");
         for (size_t i = 0; i < n_values; i++)
             pool->sum[i] += (double)pool->candles[i];
@@ -379,14 +383,11 @@ forecast_run(struct forecast_pool *pool, const float *history, const int64_t *mi
 struct forecast_trace
 forecast_trace(const struct forecast *f)
 {
-    const struct forecast_pool *pool = f->pool;
-    size_t at = forecast_drawn_row(f, 0) * pool->horizon_max;
-
     return (struct forecast_trace){
         .context_s1 = f->s1,
         .context_s2 = f->s2,
-        .generated_s1 = pool->drawn_s1 + at,
-        .generated_s2 = pool->drawn_s2 + at,
+        .generated_s1 = f->drawn_s1,
+        .generated_s2 = f->drawn_s2,
         .first_s1_logits = f->first_s1_logits,
         .first_s2_logits = f->first_s2_logits,
     };

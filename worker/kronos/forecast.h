@@ -5,7 +5,7 @@
  * all the rest of the worker needs; MODEL.md has the equations.
  *
  * A forecast_pool holds the memory of n_slots sequences and allocates nothing after
- * it was made. A task with S samples takes min(S, n_slots) slots; S > slots runs in
+ * it was made. A task with S samples takes min(S, max_slots) slots; S > max_slots runs in
  * rounds. All sequences of all forecasts given to forecast_step() move together, so
  * the weights are read once; the values of one never depend on its neighbours, the
  * number of slots, rounds or threads.
@@ -37,11 +37,12 @@ enum forecast_window {
 };
 
 struct forecast_options {
-    uint32_t samples;  /* paths, 1..FORECAST_SAMPLES_MAX */
-    uint32_t top_k;    /* 0: off; else top_p is ignored (MODEL.md); above the vocabulary = all */
-    float temperature; /* >= 0; 0 is greedy */
-    float top_p;       /* (0, 1] */
-    uint64_t seed;     /* same seed, weights, engine, kernel: same bytes out */
+    uint32_t samples;   /* paths, 1..FORECAST_SAMPLES_MAX */
+    uint32_t max_slots; /* slots it may take, so that others find some; 0: all of the pool */
+    uint32_t top_k;     /* 0: off; else top_p is ignored (MODEL.md); above the vocabulary = all */
+    float temperature;  /* >= 0; 0 is greedy */
+    float top_p;        /* (0, 1] */
+    uint64_t seed;      /* same seed, weights, engine, kernel: same bytes out */
     enum forecast_window window;
     const atomic_bool *stop;      /* looked at between steps and between rounds; may be NULL */
     atomic_uint_least64_t *ticks; /* bumped after every layer: proof of progress; may be NULL */
@@ -71,7 +72,7 @@ size_t forecast_pool_bytes(const struct forecast_pool *pool); /* of keys, values
  *
  * Copies what it keeps; allocates nothing. Returns a forecast for forecast_end(), or
  * NULL: ERR_INVALID if a length is 0 or over its limit, horizon > C, or a value is not
- * finite; ERR_UNAVAILABLE when min(samples, n_slots) slots are not free; ERR_CANCELLED.
+ * finite; ERR_UNAVAILABLE when min(samples, max_slots) slots are not free; ERR_CANCELLED.
  */
 struct forecast *forecast_begin(struct forecast_pool *pool, const float *history,
     const int64_t *minutes, size_t n_past, size_t horizon, const struct forecast_options *options,

@@ -33,11 +33,12 @@ struct forecast {
     struct forecast_pool *pool;
     bool is_taken;
     struct forecast_options options;
-    size_t n_past, horizon;      /* L, P */
-    float mean[FORECAST_FIELDS]; /* of the history's columns */
-    float std[FORECAST_FIELDS];  /* population */
-    uint16_t *s1, *s2;           /* [FORECAST_HISTORY_MAX] the history's tokens */
-    struct calendar *times;      /* [FORECAST_HISTORY_MAX + FORECAST_HORIZON_MAX] */
+    size_t n_past, horizon;        /* L, P */
+    float mean[FORECAST_FIELDS];   /* of the history's columns */
+    float std[FORECAST_FIELDS];    /* population */
+    uint16_t *s1, *s2;             /* [FORECAST_HISTORY_MAX] the history's tokens */
+    uint16_t *drawn_s1, *drawn_s2; /* [FORECAST_SAMPLES_MAX, horizon_max] each sample's tokens */
+    struct calendar *times;        /* [FORECAST_HISTORY_MAX + FORECAST_HORIZON_MAX] */
     struct forecast_slot *slots[FORECAST_SLOTS_MAX]; /* the first is the leader */
     uint32_t round_size, n_rounds;
     uint32_t round;            /* of n_rounds */
@@ -64,12 +65,6 @@ struct forecast_pool {
     uint32_t n_free;
     struct forecast_slot *slots; /* [n_slots] */
     struct forecast *forecasts;  /* [n_slots] */
-
-    /*
-     * Drawn tokens, a row per sequence. A task in one round uses the rows of its slots; one
-     * with more samples than slots has the pool to itself and uses the rows of its samples.
-     */
-    uint16_t *drawn_s1, *drawn_s2; /* [FORECAST_SAMPLES_MAX, horizon_max] */
 
     /* For the work of one call. */
     float *input;                     /* [FORECAST_HISTORY_MAX, 6] normalised */
@@ -117,8 +112,6 @@ struct transformer_token forecast_token(const struct forecast *f, size_t j, size
 struct block_row forecast_row(const struct forecast *f, size_t j, size_t place);
 /** forecast_round_sequences(f): sequences of the present round. */
 size_t forecast_round_sequences(const struct forecast *f);
-/** forecast_drawn_row(f, sample): the row of pool->drawn_s1 and drawn_s2. */
-size_t forecast_drawn_row(const struct forecast *f, size_t sample);
 /** forecast_watch(f): its stop flag and tick counter. */
 struct block_watch forecast_watch(const struct forecast *f);
 

@@ -192,15 +192,10 @@ take_work(struct forecast_pool *pool, struct error *err)
     s->key_next = pool_take(pool, v, sizeof(uint32_t), false);
     s->order = pool_take(pool, v, sizeof(uint16_t), false);
     s->order_next = pool_take(pool, v, sizeof(uint16_t), false);
-    pool->drawn_s1 =
-        pool_take(pool, FORECAST_SAMPLES_MAX, pool->horizon_max * sizeof(uint16_t), false);
-    pool->drawn_s2 =
-        pool_take(pool, FORECAST_SAMPLES_MAX, pool->horizon_max * sizeof(uint16_t), false);
     if (pool->input == NULL || pool->column == NULL || pool->candles == NULL || pool->sum == NULL ||
         pool->tokens == NULL || pool->rows == NULL || pool->watches == NULL || pool->c == NULL ||
         pool->logits == NULL || pool->draws == NULL || s->weight == NULL || s->key == NULL ||
-        s->key_next == NULL || s->order == NULL || s->order_next == NULL ||
-        pool->drawn_s1 == NULL || pool->drawn_s2 == NULL)
+        s->key_next == NULL || s->order == NULL || s->order_next == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the engine's work");
     return 0;
 }
@@ -210,6 +205,7 @@ take_slots(struct forecast_pool *pool, struct error *err)
 {
     size_t slots = pool->options.n_slots, d = pool->transformer.size.d, floats;
     size_t n_times = FORECAST_HISTORY_MAX + FORECAST_HORIZON_MAX;
+    size_t drawn_bytes = pool->horizon_max * sizeof(uint16_t); /* of one sample */
     float *slabs, *c;
 
     pool->slots = pool_take(pool, slots, sizeof(*pool->slots), false);
@@ -227,12 +223,15 @@ take_slots(struct forecast_pool *pool, struct error *err)
         pool->slots[i].c = c + i * d;
         f->s1 = pool_take(pool, FORECAST_HISTORY_MAX, sizeof(uint16_t), false);
         f->s2 = pool_take(pool, FORECAST_HISTORY_MAX, sizeof(uint16_t), false);
+        f->drawn_s1 = pool_take(pool, FORECAST_SAMPLES_MAX, drawn_bytes, false);
+        f->drawn_s2 = pool_take(pool, FORECAST_SAMPLES_MAX, drawn_bytes, false);
         f->times = pool_take(pool, n_times, sizeof(*f->times), false);
         f->first_c = take_floats(pool, d, 1);
         f->first_s1_logits = take_floats(pool, pool->n_s1, 1);
         f->first_s2_logits = take_floats(pool, pool->n_s2, 1);
-        if (f->s1 == NULL || f->s2 == NULL || f->times == NULL || f->first_c == NULL ||
-            f->first_s1_logits == NULL || f->first_s2_logits == NULL)
+        if (f->s1 == NULL || f->s2 == NULL || f->drawn_s1 == NULL || f->drawn_s2 == NULL ||
+            f->times == NULL || f->first_c == NULL || f->first_s1_logits == NULL ||
+            f->first_s2_logits == NULL)
             return error_set(err, ERR_MEMORY, "no memory for %zu tasks", slots);
     }
     pool->n_free = pool->options.n_slots;

@@ -42,12 +42,6 @@ forecast_round_sequences(const struct forecast *f)
     return left < f->round_size ? left : f->round_size;
 }
 
-size_t
-forecast_drawn_row(const struct forecast *f, size_t sample)
-{
-    return f->n_rounds > 1 ? sample : (size_t)(f->slots[sample] - f->pool->slots);
-}
-
 struct block_watch
 forecast_watch(const struct forecast *f)
 {
@@ -57,7 +51,6 @@ forecast_watch(const struct forecast *f)
 struct transformer_token
 forecast_token(const struct forecast *f, size_t j, size_t place)
 {
-    const struct forecast_pool *pool = f->pool;
     const struct calendar *time = &f->times[place];
     struct transformer_token token;
 
@@ -65,11 +58,11 @@ forecast_token(const struct forecast *f, size_t j, size_t place)
         token.s1 = f->s1[place];
         token.s2 = f->s2[place];
     } else {
-        size_t row = forecast_drawn_row(f, (size_t)f->round * f->round_size + j);
-        size_t at = row * pool->horizon_max + (place - f->n_past);
+        size_t sample = (size_t)f->round * f->round_size + j;
+        size_t at = sample * f->pool->horizon_max + (place - f->n_past);
 
-        token.s1 = pool->drawn_s1[at];
-        token.s2 = pool->drawn_s2[at];
+        token.s1 = f->drawn_s1[at];
+        token.s2 = f->drawn_s2[at];
     }
     token.time[TIME_MINUTE] = time->minute;
     token.time[TIME_HOUR] = time->hour;
