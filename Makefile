@@ -235,12 +235,17 @@ $(B)/libcli.a: $(CLI_LIB_OBJ)
 
 # What tests share: a private Redis, a queue in it; stored values and how to damage them.
 $(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c tests/support/queue_fixture.c \
-	tests/support/stored_values.c tests/support/stored_damage.c tests/support/queue_oracle.c)
+	tests/support/stored_values.c tests/support/stored_damage.c tests/support/queue_oracle.c \
+	tests/support/queue_oracle_admin.c tests/support/queue_random.c)
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 
 $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libtestsupport.a $(B)/libapi.a $(B)/libworker.a $(B)/libcli.a $(LIBKRONOS) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS) $(COMMON_LIBS) $(call pkg,libs,libcurl) $(SYSTEMD_LIBS)
+
+# It runs scripts of several versions behind the back of common/queue.
+$(B)/tests/unit/queue_model_test: $(B)/tests/support/script_versions.o
+$(B)/tests/unit/queue_model_test: LDFLAGS += -Wl,--wrap=redisCommandArgv
 
 # The model's tests link the model objects, error.o, BLAS and cJSON, nothing else: the proof that
 # worker/kronos knows nothing of the rest.

@@ -14,8 +14,8 @@
 #define LOOK         16 /* hints a claim looks at per priority */
 
 /* A test has no use for a half-grown oracle. */
-static void *
-grown(void *array, size_t *room, size_t n, size_t size)
+void *
+oracle_grown(void *array, size_t *room, size_t n, size_t size)
 {
     if (n < *room)
         return array;
@@ -35,31 +35,46 @@ oracle_clear(struct oracle *o)
     *o = (struct oracle){0};
 }
 
-struct oracle_task *
-oracle_find(struct oracle *o, const char *id)
+static size_t
+bucket(const char *id)
 {
-    for (size_t i = 0; i < o->n_active; i++) {
-        if (strcmp(o->tasks[o->active[i]].id, id) == 0)
-            return &o->tasks[o->active[i]];
+    return strtoul((char[]){id[0], id[1], id[2], '\0'}, NULL, 16) % ORACLE_BUCKETS;
+}
+
+struct oracle_task *
+oracle_lookup(const struct oracle *o, const char *id)
+{
+    for (size_t i = id[0] ? o->buckets[bucket(id)] : 0; i > 0; i = o->tasks[i - 1].next) {
+        if (strcmp(o->tasks[i - 1].id, id) == 0)
+            return &o->tasks[i - 1];
     }
     return NULL;
 }
 
-static void
-count_queued(struct oracle *o, const struct oracle_task *t, int sign)
+struct oracle_task *
+oracle_find(struct oracle *o, const char *id)
+{
+    struct oracle_task *t = oracle_lookup(o, id);
+
+    return t && t->place != ORACLE_ENDED ? t : NULL;
+}
+
+void
+oracle_count_queued(struct oracle *o, const struct oracle_task *t, int sign)
 {
     o->queued[t->priority] += sign;
     o->prefill[t->priority] += sign * (int64_t)t->prefill_tokens;
     o->steps[t->priority] += sign * (int64_t)t->decode_steps;
+    o->bytes[t->priority] += sign * (int64_t)t->input_bytes;
 }
 
-static void
-move(struct oracle *o, struct oracle_task *t, enum oracle_place place)
+void
+oracle_put(struct oracle *o, struct oracle_task *t, enum oracle_place place)
 {
     if (t->place == ORACLE_QUEUED)
-        count_queued(o, t, -1);
+        oracle_count_queued(o, t, -1);
     if (place == ORACLE_QUEUED)
-        count_queued(o, t, 1);
+        oracle_count_queued(o, t, 1);
     if (place != ORACLE_RUNNING && place != ORACLE_ENDED)
         t->worker = -1;
     o->n_returns += t->place == ORACLE_RUNNING && place != ORACLE_ENDED;
@@ -72,7 +87,7 @@ oracle_add_group(struct oracle *o, const char *id, int n)
 {
     struct oracle_group *g;
 
-    o->groups = grown(o->groups, &o->room_groups, o->n_groups, sizeof(*o->groups));
+    o->groups = oracle_grown(o->groups, &o->room_groups, o->n_groups, sizeof(*o->groups));
     g = &o->groups[o->n_groups];
     *g = (struct oracle_group){.left = n};
     snprintf(g->id, sizeof(g->id), "%s", id);
@@ -84,16 +99,34 @@ oracle_add(struct oracle *o, const struct oracle_task *task)
 {
     struct oracle_task *t;
 
-    o->tasks = grown(o->tasks, &o->room_tasks, o->n_tasks, sizeof(*o->tasks));
-    o->active = grown(o->active, &o->room_active, o->n_active, sizeof(*o->active));
+    o->tasks = oracle_grown(o->tasks, &o->room_tasks, o->n_tasks, sizeof(*o->tasks));
+    o->active = oracle_grown(o->active, &o->room_active, o->n_active, sizeof(*o->active));
     t = &o->tasks[o->n_tasks];
     *t = *task;
+    t->next = o->buckets[bucket(t->id)];
+    o->buckets[bucket(t->id)] = o->n_tasks + 1;
+    if (t->same > 0)
+        o->same[t->same] = o->n_tasks + 1;
     t->seq = ++o->seq;
     t->worker = -1;
     t->place = ORACLE_QUEUED;
-    count_queued(o, t, 1);
+    oracle_count_queued(o, t, 1);
     o->input_bytes += (int64_t)t->input_bytes;
     o->active[o->n_active++] = o->n_tasks++;
+}
+
+static void
+write_event(struct oracle *o, const char *key, const char *subject)
+{
+    struct oracle_delivery *d;
+
+    if (o->n_deliveries == ORACLE_DELIVERIES || oracle_delivery(o, key))
+        abort(); /* the test lets too many pile up; or a second event of one run */
+    d = &o->deliveries[o->n_deliveries++];
+    *d = (struct oracle_delivery){0};
+    snprintf(d->key, sizeof(d->key), "%s", key);
+    snprintf(d->subject, sizeof(d->subject), "%s", subject);
+    o->n_events_written++;
 }
 
 static void
@@ -111,18 +144,27 @@ finish_member(struct oracle *o, struct oracle_group *g, enum task_status end)
     if (g->ended[TASK_FAILED])
         worst = TASK_FAILED;
     o->group_ends[worst]++;
+    if (g->has_hook)
+        write_event(o, g->id, g->id);
 }
 
-static void
-finish(struct oracle *o, struct oracle_task *t, enum task_status end)
+void
+oracle_finish(struct oracle *o, struct oracle_task *t, enum task_status end)
 {
     size_t number = (size_t)(t - o->tasks);
+    char key[QUEUE_HOOK_KEY_MAX];
 
-    move(o, t, ORACLE_ENDED);
+    oracle_put(o, t, ORACLE_ENDED);
     t->end = end;
     o->ends[end]++;
     if (end != TASK_FAILED)
         o->input_bytes -= (int64_t)t->input_bytes;
+    else
+        o->n_dead++;
+    if (t->has_hook) {
+        snprintf(key, sizeof(key), "%s.%llu", t->id, (unsigned long long)t->fence);
+        write_event(o, key, t->id);
+    }
     for (size_t i = 0; i < o->n_active; i++) {
         if (o->active[i] == number) {
             o->active[i] = o->active[--o->n_active];
@@ -169,7 +211,7 @@ take(struct claiming *c, enum task_priority p, const char *hint)
     if (!t)
         return;
     if (t->is_late) {
-        finish(c->o, t, TASK_EXPIRED);
+        oracle_finish(c->o, t, TASK_EXPIRED);
         return;
     }
     is_suspect = t->crashes >= SUSPECT_AT;
@@ -178,7 +220,7 @@ take(struct claiming *c, enum task_priority p, const char *hint)
         c->out.wait_for = p;
         return;
     }
-    move(c->o, t, ORACLE_RUNNING);
+    oracle_put(c->o, t, ORACLE_RUNNING);
     t->worker = c->worker;
     t->fence++;
     t->attempts++;
@@ -198,8 +240,11 @@ oracle_claim(
     struct claiming c = {
         .o = o, .busy = r->busy, .room = r->room, .other = r->room_other, .worker = worker};
 
-    take(&c, r->priority, r->hint);
+    if (!oracle_is_paused(o, r->priority))
+        take(&c, r->priority, r->hint);
     for (enum task_priority p = 0; p < TASK_PRIORITY_COUNT; p++) {
+        if (oracle_is_paused(o, p) || (r->takes != 0 && !(r->takes & 1u << p)))
+            continue;
         for (int i = 0; i < LOOK; i++) {
             if (c.is_alone || c.room < 1 || (p != TASK_URGENT && c.other < 1) ||
                 hints->next[p] == hints->n[p])
@@ -243,10 +288,10 @@ static bool
 is_stopped(struct oracle *o, struct oracle_task *t, enum queue_end *end)
 {
     if (t->is_cancelled) {
-        finish(o, t, TASK_CANCELLED);
+        oracle_finish(o, t, TASK_CANCELLED);
         *end = QUEUE_END_CANCELLED;
     } else if (t->is_late) {
-        finish(o, t, TASK_EXPIRED);
+        oracle_finish(o, t, TASK_EXPIRED);
         *end = QUEUE_END_EXPIRED;
     } else {
         return false;
@@ -258,14 +303,10 @@ is_stopped(struct oracle *o, struct oracle_task *t, enum queue_end *end)
 static bool
 was_completed_by(const struct oracle *o, const char *id, uint64_t fence, int worker)
 {
-    for (size_t i = o->n_tasks; i-- > 0;) {
-        const struct oracle_task *t = &o->tasks[i];
+    const struct oracle_task *t = oracle_lookup(o, id);
 
-        if (strcmp(t->id, id) == 0)
-            return t->place == ORACLE_ENDED && t->end == TASK_COMPLETED && t->fence == fence &&
-                   t->worker == worker;
-    }
-    return false;
+    return t && !t->is_purged && t->place == ORACLE_ENDED && t->end == TASK_COMPLETED &&
+           t->fence == fence && t->worker == worker;
 }
 
 enum queue_end
@@ -278,7 +319,7 @@ oracle_complete(struct oracle *o, const char *id, uint64_t fence, int worker)
         return was_completed_by(o, id, fence, worker) ? QUEUE_END_ALREADY : QUEUE_END_FENCED;
     if (is_stopped(o, t, &end))
         return end;
-    finish(o, t, TASK_COMPLETED);
+    oracle_finish(o, t, TASK_COMPLETED);
     return QUEUE_END_COMPLETED;
 }
 
@@ -293,10 +334,10 @@ oracle_fail(struct oracle *o, const char *id, uint64_t fence, int worker, bool r
     if (is_stopped(o, t, &end))
         return end;
     if (!retryable || t->attempts >= MAX_ATTEMPTS) {
-        finish(o, t, TASK_FAILED);
+        oracle_finish(o, t, TASK_FAILED);
         return QUEUE_END_FAILED;
     }
-    move(o, t, ORACLE_LATER);
+    oracle_put(o, t, ORACLE_LATER);
     return QUEUE_END_PARKED;
 }
 
@@ -311,7 +352,7 @@ oracle_release(struct oracle *o, const char *id, uint64_t fence, int worker)
     if (is_stopped(o, t, &end))
         return end;
     t->attempts--;
-    move(o, t, ORACLE_QUEUED);
+    oracle_put(o, t, ORACLE_QUEUED);
     return QUEUE_END_RELEASED;
 }
 
@@ -326,9 +367,9 @@ lose_lease(struct oracle *o, struct oracle_task *t)
     if (is_stopped(o, t, &end))
         return;
     if (t->crashes >= CRASH_CAP || t->attempts >= MAX_ATTEMPTS)
-        finish(o, t, TASK_FAILED);
+        oracle_finish(o, t, TASK_FAILED);
     else
-        move(o, t, t->crashes == 1 ? ORACLE_QUEUED : ORACLE_LATER);
+        oracle_put(o, t, t->crashes == 1 ? ORACLE_QUEUED : ORACLE_LATER);
 }
 
 struct queue_swept
@@ -342,7 +383,7 @@ oracle_sweep(struct oracle *o)
 
         if (t->place == ORACLE_LATER && t->is_due) {
             out.due++;
-            move(o, t, ORACLE_QUEUED);
+            oracle_put(o, t, ORACLE_QUEUED);
         }
     }
     for (size_t i = o->n_active; i-- > 0;) {
@@ -358,7 +399,15 @@ oracle_sweep(struct oracle *o)
 
         if (t->place != ORACLE_RUNNING && t->is_late) {
             out.expired++;
-            finish(o, t, TASK_EXPIRED);
+            oracle_finish(o, t, TASK_EXPIRED);
+        }
+    }
+    for (enum task_priority p = 0; p < TASK_PRIORITY_COUNT; p++) {
+        struct oracle_task *t;
+
+        while ((t = oldest(o, p)) && t->is_stale) {
+            out.expired++;
+            oracle_finish(o, t, TASK_EXPIRED);
         }
     }
     return out;
