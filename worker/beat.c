@@ -254,6 +254,7 @@ beat_main(void *cookie)
 
     while (!atomic_load(&b->shared->is_ending)) {
         work(b);
+        atomic_fetch_add(&b->shared->beat_turns, 1);
         handoff_wait(b->handoff, HANDOFF_BEAT, next_at_ms(b) - clock_monotonic_ms());
     }
     if (b->connection != NULL &&

@@ -163,6 +163,8 @@ struct handoff_shared {
     atomic_bool is_ending;     /* by main: engine and beat return */
     atomic_int exit_status;    /* by the link or the beat: not 0 if it had to give up */
     atomic_uint_least64_t n_done, n_failed; /* by the link */
+    /* How often each thread has come round: proof that it lives (the engine's is handoff_ticks). */
+    atomic_uint_least64_t link_turns, beat_turns;
 };
 struct handoff_shared *handoff_shared(struct handoff *h);
 

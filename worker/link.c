@@ -475,6 +475,7 @@ link_main(void *cookie)
     for (;;) {
         struct pollfd fds[2];
 
+        atomic_fetch_add(&l->shared->link_turns, 1);
         if (l->work == NULL)
             open_work(l);
         deliver(l);

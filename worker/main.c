@@ -140,6 +140,8 @@ await_redis(const struct worker *w, int64_t until_ms, struct error *err)
         if (redis != NULL) {
             status = judge_redis(w, redis, err);
             redisFree(redis);
+        } else if (err->code == ERR_INVALID) {
+            status = CONFIG_EXIT_STATUS; /* a wrong password does not become right by waiting */
         }
         if (status != EXIT_TEMPFAIL || clock_monotonic_ms() >= until_ms)
             return status;
@@ -231,6 +233,22 @@ show_status(const struct worker *w)
         (unsigned long long)atomic_load(&shared->n_failed));
 }
 
+/* A thread that hangs starves the watchdog: it is fed when all three have moved since the last time. */
+static void
+feed_watchdog(struct worker *w, uint64_t fed_at[3])
+{
+    struct handoff_shared *shared = handoff_shared(w->handoff);
+    const uint64_t now[3] = {atomic_load(handoff_ticks(w->handoff)),
+        atomic_load(&shared->link_turns), atomic_load(&shared->beat_turns)};
+
+    for (int i = 0; i < 3; i++) {
+        if (now[i] == fed_at[i])
+            return;
+    }
+    notify_watchdog();
+    memcpy(fed_at, now, sizeof(now));
+}
+
 /* Until the link has nothing left to do. */
 static void
 supervise(struct worker *w)
@@ -238,20 +256,16 @@ supervise(struct worker *w)
     struct handoff_shared *shared = handoff_shared(w->handoff);
     int64_t watchdog_ms = notify_watchdog_ms();
     int64_t period_ms = watchdog_ms > 0 && watchdog_ms < STATUS_MS ? watchdog_ms : STATUS_MS;
-    uint64_t seen_ticks = 0;
+    uint64_t fed_at[3] = {0};
 
     while (!atomic_load(&shared->is_link_done)) {
-        uint64_t ticks;
         int signo;
 
         signals_wait(handoff_fd(w->handoff, HANDOFF_MAIN), (int)period_ms);
         handoff_clear(w->handoff, HANDOFF_MAIN);
         while ((signo = signals_next()) != 0)
             on_signal(w, signo);
-        ticks = atomic_load(handoff_ticks(w->handoff));
-        if (ticks != seen_ticks) /* an engine that hangs starves the watchdog */
-            notify_watchdog();
-        seen_ticks = ticks;
+        feed_watchdog(w, fed_at);
         show_status(w);
     }
 }

@@ -555,3 +555,16 @@ def test_a_worker_gives_up_waiting_for_redis_in_the_time_it_was_given(service):
     service.redis.stop()
     worker = service.start_worker("--startup-timeout", 1, wait=False)
     assert worker.popen.wait(15) == 75
+
+
+def test_a_wrong_password_ends_the_start_instead_of_being_tried_for_minutes(service, tmp_path):
+    """The bug: the worker waited out its whole start time for a Redis that had already said no."""
+    service.redis.command("CONFIG", "SET", "requirepass", "right")
+    password = tmp_path / "password"
+    password.write_text("wrong\n")
+    worker = service.start_worker("--redis-password-file", password, wait=False)
+    assert worker.popen.wait(20) == 78
+    assert "AUTH" in worker.log_lines(level="CRITICAL")[0]["message"]
+    assert "wrong" not in worker.log()
+    password.write_text("right\n")
+    service.start_worker("--redis-password-file", password)

@@ -62,13 +62,13 @@ def start_redis_that_loads_for_seconds(service):
 
 def test_a_redis_that_still_loads_its_tasks_is_waited_for_and_not_taken_for_one_that_loses_them(service, manager):
     """The bug: after a restart of the host, daemons that met Redis while it loaded ended with 78 and stayed away."""
-    for batch in range(6):
+    for batch in range(10):
         service.redis.command("EVAL", "for i = 1, 1000 do redis.call('SET', KEYS[1] .. i, 1) end", 1, f"filler:{batch}:")
     running = service.start_api()
     service.redis.stop()
     start_redis_that_loads_for_seconds(service)
-    service.start_api(**manager.settings())
     worker = service.start_worker(wait=False)
+    service.start_api(**manager.settings())
     wait_for(lambda: worker.log_lines(message="waiting for redis"), 20)
     manager.await_line("READY=1", seconds=60)
     wait_for(lambda: service.get("/v1/readyz").status == 200, 30, "a worker serves, and the API trusts its Redis")
@@ -117,19 +117,21 @@ def threads(pid):
     return sorted(int(path.name) for path in pathlib.Path(f"/proc/{pid}/task").iterdir())
 
 
-def test_an_engine_that_hangs_starves_the_watchdog_while_the_rest_lives(service, manager):
+# main.c starts engine, beat and link last, in this order
+@pytest.mark.parametrize("place", [-3, -2, -1], ids=["engine", "beat", "link"])
+def test_a_thread_that_hangs_starves_the_watchdog_while_the_rest_lives(service, manager, place):
     worker = service.start_worker(**manager.settings(WATCHDOG_S))
     manager.await_line("WATCHDOG=1")
-    engine = threads(worker.pid)[-3]  # main.c starts engine, beat and link last, in this order
+    hung = threads(worker.pid)[place]
     kronosq.LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    if kronosq.LIBC.ptrace(PTRACE_SEIZE, engine, None, None) == -1:
+    if kronosq.LIBC.ptrace(PTRACE_SEIZE, hung, None, None) == -1:
         pytest.skip("this system lets nobody stop a single thread")
-    assert kronosq.LIBC.ptrace(PTRACE_INTERRUPT, engine, None, None) == 0
-    os.waitpid(engine, 0x40000000)  # __WALL: it has stopped
+    assert kronosq.LIBC.ptrace(PTRACE_INTERRUPT, hung, None, None) == 0
+    os.waitpid(hung, 0x40000000)  # __WALL: it has stopped
     fed, told = manager.count("WATCHDOG=1"), manager.count("STATUS=")
     manager.await_line("STATUS=", times=told + 4)
     assert manager.count("WATCHDOG=1") <= fed + 1, "one tick may have been on its way"
-    assert kronosq.LIBC.ptrace(PTRACE_DETACH, engine, None, None) == 0
+    assert kronosq.LIBC.ptrace(PTRACE_DETACH, hung, None, None) == 0
     manager.await_line("WATCHDOG=1", times=fed + 3)
 
 
