@@ -127,7 +127,7 @@ class Fleet:
 
     def _stalled(self, member, now):
         self.counts["stalls past the lease"] += 1
-        member.continue_at = now + self.lease_ms / 1000 * self.rng.uniform(1.3, 2.5)
+        member.continue_at = now + self.lease_ms / 1000 * self.rng.uniform(1.1, 2.2)
 
     # ---- faults ----
 

@@ -152,6 +152,7 @@ def test_a_worker_killed_after_complete_before_the_reply_has_published_once(serv
     other = service.submit()
     assert service.finished(other)["status"] == "completed"
     assert task_of(service, task_id, "output") == output
+    wait_for(lambda: recorder.ends.get(other), 5, "the last event has come")
     assert recorder.ends == {task_id: ["completed"], other: ["completed"]}
     assert not rescuer.log_lines(message="task finished", task_id=task_id)
     assert counter(service, "completed") == 2 and counter(service, "recovered_lease") == 0
@@ -259,24 +260,24 @@ def test_twenty_workers_that_come_and_go_complete_every_task_once(fleet):
     fleet = fleet(workers=20, apis=1)
     client, rng, started = Client(fleet), random.Random(2), time.monotonic()
     ids, next_end = [], 0.0
-    while len(ids) < 2000 or time.monotonic() - started < 10:
+
+    def all_are_done():
+        nonlocal next_end
         fleet.tend()
         if len(ids) < 2000:
             ids.append(client.submit(single_body(history=4, steps=1)))
-        if time.monotonic() > next_end:
-            next_end = time.monotonic() + 0.1
-            up = [member for member in fleet.workers if member.is_up]
-            if up:
-                fleet.end(rng.choice(up))
-        if len(ids) == 2000 and not client.redis.command("HGET", f"{PREFIX}:stats", "completed") != "2000":
-            break
-    client.all_ended(ids, 40)
+        up = [member for member in fleet.workers if member.is_up]
+        if up and time.monotonic() > next_end:
+            next_end = time.monotonic() + 0.25
+            fleet.end(rng.choice(up))
+        return len(ids) == 2000 and client.redis.command("HGET", f"{PREFIX}:stats", "completed") == "2000"
+    wait_for(all_are_done, 55, "all tasks complete")
     logged = [line["task_id"] for process in fleet.past if process.name.startswith("worker")
               for line in process.log_lines(message="task finished", status="completed")]
     assert sorted(logged) == sorted(ids), "each is finished by one worker, once"
     assert fleet.counts["terms"] > 20 and fleet.counts["worker kills"] == 0
-    assert client.redis.command("HGET", f"{PREFIX}:stats", "recovered_lease") is None
-    assert time.monotonic() - started < 60
+    assert client.redis.command("HGET", f"{PREFIX}:stats", "recovered_lease") is None, "they gave back what they had"
+    print(f"{time.monotonic() - started:.0f} s, {fleet.counts['terms']} ends")
 
 
 def test_a_full_redis_refuses_new_tasks_completes_the_old_ones_and_drains(service):
