@@ -55,7 +55,7 @@ struct oracle_delivery { /* one that is pending */
 };
 
 #define ORACLE_BUCKETS    4096
-#define ORACLE_SAMES      5
+#define ORACLE_SAMES      4
 #define ORACLE_DELIVERIES 256
 
 struct oracle {

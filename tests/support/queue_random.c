@@ -101,6 +101,10 @@ random_cancel(struct random_run *r)
     struct queue_call call;
     redisReply *reply;
 
+    for (size_t i = 0; i < r->o.n_active && random_one_in(r, 2); i++) {
+        if (r->o.tasks[r->o.active[i]].shares > 0) /* rare, so preferred */
+            id = r->o.tasks[r->o.active[i]].id;
+    }
     assert_int_equal(queue_cancel_call(&r->f->q, id, &call, &r->f->err), 0);
     reply = queue_fixture_run(r->f, &call);
     assert_int_equal(queue_cancel_parse(reply, &out, &r->f->err), 0);
@@ -114,7 +118,7 @@ random_purge(struct random_run *r)
     enum queue_purge_outcome out, expected;
     struct queue_call call;
     redisReply *reply;
-    const char *id = any_id(r);
+    const char *id = random_one_in(r, 3) ? any_dead_letter(r) : any_id(r);
     int group = -1;
 
     if (r->o.n_groups > 0 && random_one_in(r, 3)) {

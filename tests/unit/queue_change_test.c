@@ -199,7 +199,7 @@ a_dead_letter_runs_again_as_if_it_were_new(void **state)
     char id[ID_LEN + 1], waiting[ID_LEN + 1];
     struct queue_token t = running_task(f, id), again;
 
-    queue_fixture_int(f, "HSET ~:task:%s crashes 2 deadline_ms 99999999999999", id);
+    queue_fixture_int(f, "HSET ~:task:%s crashes 2 deadline_ms 99999999999999 created_ms 1", id);
     fail_for_good(f, &t);
     queue_fixture_submit(f, TASK_NORMAL, waiting);
     queue_fixture_listen(f);
@@ -210,6 +210,7 @@ a_dead_letter_runs_again_as_if_it_were_new(void **state)
     assert_int_equal(view(f, id).position, 2); /* it overtakes nobody */
     assert_int_equal(view(f, id).requeues, 1);
     assert_int_equal(view(f, id).deadline_ms, 0);
+    assert_int_equal(queue_fixture_sweep(f).expired, 0); /* it waits since now */
     fixture_assert_field(f, id, "attempts", "0");
     fixture_assert_field(f, id, "crashes", "0");
     fixture_assert_field(f, id, "error_code", "");

@@ -53,6 +53,8 @@ static const char look_source[] =
 
 /* ---- operations ---- */
 
+static const char *const sames[ORACLE_SAMES] = {NULL, "a", "b", "c"}; /* single-flight hashes */
+
 static void
 do_submit(struct random_run *r)
 {
@@ -65,10 +67,9 @@ do_submit(struct random_run *r)
     char id[3][ID_LEN + 1], group[ID_LEN + 1];
     bool has_deadline = random_one_in(r, 3);
     bool has_hook = o->n_deliveries < MAX_HOOKS && random_one_in(r, 3);
-    int same = n == 1 && !has_deadline && !has_hook && random_one_in(r, 4)
+    int same = n == 1 && !has_deadline && !has_hook && random_one_in(r, 2)
                    ? 1 + (int)random_below(r, ORACLE_SAMES - 1)
                    : 0;
-    static const char *const sames[ORACLE_SAMES] = {NULL, "a", "b", "c", "d"};
     struct oracle_task *twin;
     int64_t bytes = 0, expected = QUEUE_SUBMITTED;
 
@@ -301,8 +302,9 @@ static void
 do_let_time_pass(struct random_run *r)
 {
     struct oracle_task *t;
+    int same;
 
-    switch (random_below(r, 6)) {
+    switch (random_below(r, 7)) {
     case 0: /* a lease ends */
     case 1:
         if ((t = random_task(r, ORACLE_RUNNING))) {
@@ -331,6 +333,11 @@ do_let_time_pass(struct random_run *r)
                 queue_fixture_int(r->f, "HSET ~:task:%s requeued_ms 1", t->id);
             t->is_stale = true;
         }
+        break;
+    case 5: /* a single-flight hash is forgotten: its task has long completed, mostly */
+        same = 1 + (int)random_below(r, ORACLE_SAMES - 1);
+        queue_fixture_int(r->f, "DEL ~:same:%s", sames[same]);
+        r->o.same[same] = 0;
         break;
     default: /* a delivery is due again, or its lease is over */
         for (size_t i = 0; i < r->o.n_deliveries; i++) {
@@ -378,6 +385,21 @@ do_sweep(struct random_run *r)
     assert_int_equal(got.expired, expected.expired);
     if (got.trimmed > 0)
         assert_int_equal(forget_trimmed(r), got.trimmed);
+}
+
+/* Two sweeps with no grace: now every task that may be claimed has a hint. */
+static void
+do_repair(struct random_run *r)
+{
+    do_sweep(r);
+    do_sweep(r);
+    for (enum task_priority p = 0; p < TASK_PRIORITY_COUNT; p++) {
+        char key[QUEUE_KEY_MAX];
+
+        queue_list_key(&r->f->q, p, key);
+        if (!oracle_is_paused(&r->o, p))
+            assert_true(queue_fixture_int(r->f, "LLEN %s", key) >= r->o.queued[p]);
+    }
 }
 
 /* ---- the invariants ---- */
@@ -596,8 +618,10 @@ random_operations_do_what_the_oracle_does(void **state)
             do_let_time_pass(&r);
         else if (what < 93)
             do_lose_a_hint(&r);
-        else if (what < 100)
+        else if (what < 99)
             do_sweep(&r);
+        else if (what < 100)
+            do_repair(&r);
         else if (what < 103)
             random_cancel(&r);
         else if (what < 105)

@@ -527,6 +527,28 @@ an_event_is_an_id_and_a_state(void **state)
         assert_int_equal(queue_event_parse(bad[i], strlen(bad[i]), &event), -1);
 }
 
+static void
+progress_is_a_fence_and_a_step(void **state)
+{
+    static const char channel[] = "kq:{m}:live:" ID;
+    static const char *const bad[] = {"", "1", "1 ", " 1", "1 2 ", "1 2x", "-1 2", "1 -2", "1  2",
+        "99999999999999999999999 1", "1 4294967296", "x 1"};
+    static const char *const channels[] = {
+        "", ID, ":live:", "kq:{m}:dead:" ID, "kq:{m}:live:0F9AA4C2-6b4e-4d9c-8d0e-3b7c5f1e2a90"};
+    struct queue_progress p;
+
+    (void)state;
+    assert_int_equal(
+        queue_progress_parse(channel, strlen(channel), "18446744073709551 4294967295x", 28, &p), 0);
+    assert_string_equal(p.id, ID);
+    assert_true(p.fence == UINT64_C(18446744073709551) && p.step == UINT32_MAX);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(
+            queue_progress_parse(channel, strlen(channel), bad[i], strlen(bad[i]), &p), -1);
+    for (size_t i = 0; i < sizeof(channels) / sizeof(channels[0]); i++)
+        assert_int_equal(queue_progress_parse(channels[i], strlen(channels[i]), "1 2", 3, &p), -1);
+}
+
 int
 main(void)
 {
@@ -543,6 +565,7 @@ main(void)
         test(a_name_that_is_no_model_makes_no_queue),
         test(a_list_key_names_its_priority_and_back),
         test(an_event_is_an_id_and_a_state),
+        test(progress_is_a_fence_and_a_step),
     };
 
     return cmocka_run_group_tests(tests, queue_fixture_open, queue_fixture_close);
