@@ -530,11 +530,11 @@ an_event_is_an_id_and_a_state(void **state)
 static void
 progress_is_a_fence_and_a_step(void **state)
 {
-    static const char channel[] = "kq:{m}:live:" ID;
+    static const char channel[] = "kq:{m}:live:" ID, dead[] = "kq:{m}:dead:" ID;
     static const char *const bad[] = {"", "1", "1 ", " 1", "1 2 ", "1 2x", "-1 2", "1 -2", "1  2",
         "99999999999999999999999 1", "1 4294967296", "x 1"};
-    static const char *const channels[] = {
-        "", ID, ":live:", "kq:{m}:dead:" ID, "kq:{m}:live:0F9AA4C2-6b4e-4d9c-8d0e-3b7c5f1e2a90"};
+    const char *const channels[] = {
+        "", ID, ":live:", dead, "kq:{m}:live:0F9AA4C2-6b4e-4d9c-8d0e-3b7c5f1e2a90"};
     struct queue_progress p;
 
     (void)state;
