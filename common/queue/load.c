@@ -106,13 +106,22 @@ seconds_ahead(const struct queue_load *l, enum task_priority priority, double sh
     return seconds_for(l, prefill, steps);
 }
 
+/* The share of a task that is still to be done. */
+static double
+share_left(const struct queue_work *w)
+{
+    if (!w->is_running || w->horizon == 0)
+        return 1.0;
+    return w->step < w->horizon ? 1.0 - (double)w->step / w->horizon : 0.0;
+}
+
 bool
 queue_estimate(const struct queue_load *l, const struct queue_work *w, double *start_seconds,
     double *finish_seconds)
 {
     int64_t depth = l->queues[w->priority].depth, ahead = w->position > 0 ? w->position - 1 : depth;
     int64_t slots, free_slots, used, queued = 0;
-    double rounds, left = 1.0;
+    double rounds;
 
     if (!is_known(l, w->priority))
         return false;
@@ -127,8 +136,6 @@ queue_estimate(const struct queue_load *l, const struct queue_work *w, double *s
     free_slots = l->slots - used;
     if (w->is_running) {
         *start_seconds = 0;
-        if (w->horizon > 0)
-            left = w->step < w->horizon ? 1.0 - (double)w->step / w->horizon : 0.0;
     } else if (queued + ahead == 0 && free_slots >= (w->samples < slots ? w->samples : slots)) {
         *start_seconds = 0;
     } else {
@@ -136,8 +143,35 @@ queue_estimate(const struct queue_load *l, const struct queue_work *w, double *s
             seconds_ahead(l, w->priority, depth > 0 ? (double)ahead / (double)depth : 0);
     }
     *finish_seconds =
-        *start_seconds + left * (l->speed.prefill_seconds * (double)w->prefill_tokens +
-                                    l->speed.step_seconds * w->horizon * rounds);
+        *start_seconds + share_left(w) * (l->speed.prefill_seconds * (double)w->prefill_tokens +
+                                             l->speed.step_seconds * w->horizon * rounds);
+    return true;
+}
+
+bool
+queue_estimate_group(const struct queue_load *l, const struct queue_work *works, size_t n,
+    double *start_seconds, double *finish_seconds)
+{
+    double first = 0, slowest = 0, prefill = 0, steps = 0, shared;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct queue_work *w = &works[i];
+        double start, finish, left = share_left(w);
+
+        if (!queue_estimate(l, w, &start, &finish))
+            return false;
+        if (i == 0 || start < first)
+            first = start;
+        if (finish - start > slowest)
+            slowest = finish - start;
+        prefill += left * (double)w->prefill_tokens;
+        steps += left * (double)w->horizon * w->samples;
+    }
+    if (n == 0)
+        return false;
+    shared = seconds_for(l, prefill, steps);
+    *start_seconds = first;
+    *finish_seconds = first + (slowest > shared ? slowest : shared);
     return true;
 }
 

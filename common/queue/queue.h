@@ -109,7 +109,7 @@ struct queue_series {                      /* one task */
     size_t about_size;
 };
 struct queue_submission { /* texts may be NULL where absent */
-    const char *id;       /* the task's, or the group's when n_series > 1 */
+    const char *id; /* series[0]'s when there is one: a task; else a group's, of one or more */
     enum task_priority priority;
     const char *owner;                                  /* API key name, "local" */
     const char *idempotency;                            /* hex SHA-256 of owner and key */
@@ -378,8 +378,9 @@ struct queue_task_view { /* points into the reply */
     const char *owner;
     size_t owner_len;
     int64_t created_ms, started_ms, finished_ms, deadline_ms, result_ttl_ms; /* 0: not set */
-    int64_t position; /* 1-based rank within model and priority while queued, else 0 */
-    int64_t now_ms;   /* Redis time of the answer, also when not found */
+    int64_t position;        /* 1-based rank within model and priority while queued, else 0 */
+    int64_t now_ms;          /* Redis time of the answer, also when not found */
+    uint64_t prefill_tokens; /* as submitted; 0: unknown */
     uint32_t attempts, step;
     bool cancel_requested;
     const void *about;

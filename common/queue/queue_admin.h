@@ -107,6 +107,10 @@ struct queue_work { /* one task, or one about to be submitted */
 bool queue_estimate(const struct queue_load *load, const struct queue_work *work,
     double *start_seconds, double *finish_seconds);
 
+/** queue_estimate_group(load, works, n, ...): the same of those tasks of a group that have not ended. */
+bool queue_estimate_group(const struct queue_load *load, const struct queue_work *works, size_t n,
+    double *start_seconds, double *finish_seconds);
+
 /** queue_backlog_seconds(load, priority): to empty it and what goes before it; -1: not known. */
 double queue_backlog_seconds(const struct queue_load *load, enum task_priority priority);
 

@@ -28,12 +28,13 @@ enum {
     FIELD_ERROR,
     FIELD_GROUP,
     FIELD_REQUEUES,
+    FIELD_PREFILL,
     FIELD_OUTPUT,
     N_FIELDS
 };
 static const char *const names[N_FIELDS] = {"priority", "seq", "state", "owner", "created_ms",
     "started_ms", "finished_ms", "deadline_ms", "result_ttl_ms", "attempts", "step", "cancel",
-    "about", "error_code", "error", "group", "requeues", "output"};
+    "about", "error_code", "error", "group", "requeues", "cost_prefill", "output"};
 
 enum { PART_LEFT, PART_POSITION, PART_HOOK, PART_FIELDS };
 enum { LEFT_NOTHING, LEFT_DEAD_LETTER, LEFT_ALL };
@@ -144,7 +145,7 @@ read_fields(redisReply *const *fields, bool with_output, bool is_stone,
         {FIELD_RESULT_TTL, &view->result_ttl_ms},
     };
     const redisReply *state = fields[FIELD_STATE], *priority = fields[FIELD_PRIORITY];
-    int64_t attempts, step, requeues;
+    int64_t attempts, step, requeues, prefill;
 
     if (!queue_reply_is_string(state) ||
         task_status_from_name(state->str, state->len, &view->status) == -1)
@@ -165,12 +166,14 @@ read_fields(redisReply *const *fields, bool with_output, bool is_stone,
         return corrupt(FIELD_CREATED, err);
     if (read_int(fields, FIELD_ATTEMPTS, UINT32_MAX, &attempts, err) == -1 ||
         read_int(fields, FIELD_STEP, UINT32_MAX, &step, err) == -1 ||
-        read_int(fields, FIELD_REQUEUES, UINT32_MAX, &requeues, err) == -1)
+        read_int(fields, FIELD_REQUEUES, UINT32_MAX, &requeues, err) == -1 ||
+        read_int(fields, FIELD_PREFILL, INT64_C(1) << 53, &prefill, err) == -1)
         return -1;
     if (fields[FIELD_GROUP]->type != REDIS_REPLY_NIL &&
         !queue_reply_id(fields[FIELD_GROUP], view->group))
         return corrupt(FIELD_GROUP, err);
     view->requeues = (uint32_t)requeues;
+    view->prefill_tokens = (uint64_t)prefill;
     view->attempts = (uint32_t)attempts;
     view->step = (uint32_t)step;
     view->cancel_requested = fields[FIELD_CANCEL]->type != REDIS_REPLY_NIL;

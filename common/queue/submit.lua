@@ -6,7 +6,7 @@
 --       max_queued max_bytes hook_processing, then per series: task_id cost_prefill cost_steps
 --       horizon input about
 --       '' = absent, deadline_in_ms 0 = none, horizon 0 = unknown; hook_processing '1': the webhook
---       wants the start, too. More than one series make `id` a group.
+--       wants the start, too. `id` is the one task's own, else it names a group of them, of one or more.
 -- Reply {code, id}: 1 new, 2 same request (id is the first one's), 3 joined a twin (id is the twin's),
 --       -1 queue full, -2 bytes full, -3 same key or id for another request, -4 draining,
 --       -9 bad argument. No flags: Redis refuses the script when memory is full.
@@ -21,14 +21,14 @@ for _, i in ipairs({7, 8, 9, 10, 12, 13}) do
   if not whole(ARGV[i]) then return {-9, id} end
 end
 if num(ttl) < 1 or num(idem_ttl) < 1 then return {-9, id} end
-if n == 1 and ARGV[HEAD + 1] ~= id then return {-9, id} end
+local grouped = n > 1 or ARGV[HEAD + 1] ~= id
 for i = HEAD + 1, #ARGV, EACH do
   local one = ARGV[i]
   if one == '' or seen[one] or not whole(ARGV[i + 1]) or not whole(ARGV[i + 2]) or
      not whole(ARGV[i + 3]) then return {-9, id} end
   seen[one], bytes = true, bytes + #ARGV[i + 4]
 end
-if n > 1 and seen[id] then return {-9, id} end
+if grouped and seen[id] then return {-9, id} end
 
 local function known(old)                              -- nil unknown, 2 same request, -3 other request
   if not old then return end
@@ -38,13 +38,13 @@ local function known(old)                              -- nil unknown, 2 same re
 end
 local hit = known(id) or (idem ~= '' and known(call('GET', M .. ':idem:' .. idem)))
 if hit then return hit end
-if n > 1 then                                          -- a member that exists would be counted twice
+if grouped then                                        -- a member that exists would be counted twice
   for one in pairs(seen) do
     if call('EXISTS', task(one)) == 1 then return {-9, id} end
   end
 end
 
-local twin = same ~= '' and n == 1 and call('GET', M .. ':same:' .. same)
+local twin = same ~= '' and not grouped and call('GET', M .. ':same:' .. same)
 local t = twin and call('HMGET', task(twin), 'state', 'finished_ms', 'result_ttl_ms', 'cancel')
 if t and not t[4] and (t[1] == 'queued' or t[1] == 'scheduled' or t[1] == 'processing' or t[1] == 'completed') then
   local life = num(ttl)                                -- the later waiter may want it for longer
@@ -72,24 +72,24 @@ for i = HEAD + 1, #ARGV, EACH do
        'cost_prefill', ARGV[i + 1], 'cost_steps', ARGV[i + 2], 'digest', digest,
        'horizon', ARGV[i + 3], 'input', ARGV[i + 4], 'about', ARGV[i + 5])
   if num(deadline_in) > 0 then call('HSET', k, 'deadline_ms', now + num(deadline_in)) end
-  if n > 1 then
+  if grouped then
     call('HSET', k, 'group', id, 'group_index', (i - HEAD - 1) / EACH)
     call('RPUSH', g .. ':tasks', one)
   end
   if ARGV[11] ~= '' and ARGV[14] == '1' then call('HSET', k, 'hook_processing', 1) end
   enqueue(one, 'RPUSH')
 end
-if n > 1 then
+if grouped then
   call('HSET', g, 'state', 'queued', 'total', n, 'left', n, 'owner', owner, 'digest', digest,
        'created_ms', now, 'result_ttl_ms', ttl, 'priority', p)
 end
-local subject = n > 1 and g or task(id)
+local subject = grouped and g or task(id)
 if ARGV[11] ~= '' then call('HSET', subject, 'webhook', ARGV[11]) end
 if idem ~= '' then                                     -- the names are kept for purge
   call('SET', M .. ':idem:' .. idem, id, 'PX', idem_ttl)
   call('HSET', subject, 'idem', idem)
 end
-if same ~= '' and n == 1 then
+if same ~= '' and not grouped then
   call('SET', M .. ':same:' .. same, id, 'PX', idem_ttl)
   call('HSET', subject, 'same', same)
 end

@@ -378,6 +378,38 @@ an_estimate_is_the_formula_of_the_contract(void **state)
 }
 
 static void
+a_group_ends_with_its_slowest_member_or_when_the_workers_have_shared_its_work(void **state)
+{
+    struct queue_load l = {
+        .n_live = 2, .slots = 8, .busy = 8, .running_steps = 40, .speed = {0.001, 0.1}};
+    struct queue_work works[3];
+    double start, finish, member_start, member_finish;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        works[i] = (struct queue_work){
+            .priority = TASK_NORMAL, .prefill_tokens = 400, .horizon = 10, .samples = 4};
+    works[2].horizon = 50;
+    assert_true(queue_estimate(&l, &works[2], &member_start, &member_finish));
+    assert_true(queue_estimate_group(&l, works, 3, &start, &finish));
+    assert_true(fabs(start - member_start) < 1e-9);
+    assert_true(fabs(finish - member_finish) < 1e-9); /* 0.4 + 5 s; all together 0.6 + 3.5 s */
+    works[2].horizon = 10;
+    for (int i = 0; i < 3; i++)
+        works[i].samples = 8; /* two rounds each, and there are two workers */
+    assert_true(queue_estimate_group(&l, works, 3, &start, &finish));
+    assert_true(fabs(finish - start - (0.001 * 1200 / 2 + 0.1 * 240 / 8)) < 1e-9);
+    works[0].is_running = true; /* half done */
+    works[0].step = 5;
+    assert_true(queue_estimate_group(&l, works, 3, &start, &finish));
+    assert_true(start == 0);
+    assert_true(fabs(finish - (0.001 * 1000 / 2 + 0.1 * 200 / 8)) < 1e-9);
+    assert_false(queue_estimate_group(&l, works, 0, &start, &finish));
+    l.n_live = 0;
+    assert_false(queue_estimate_group(&l, works, 3, &start, &finish));
+}
+
+static void
 what_is_not_known_is_not_estimated(void **state)
 {
     const struct queue_load good = {.n_live = 1, .slots = 4, .speed = {0.001, 0.1}};
@@ -619,6 +651,7 @@ main(void)
         test(an_audit_does_not_judge_what_it_cannot_read),
         test(the_load_is_what_waits_what_runs_and_who_works),
         test(an_estimate_is_the_formula_of_the_contract),
+        test(a_group_ends_with_its_slowest_member_or_when_the_workers_have_shared_its_work),
         test(what_is_not_known_is_not_estimated),
         test(every_worker_of_the_last_minute_is_listed),
         test(an_owners_tasks_are_listed_newest_first_each_once),

@@ -259,9 +259,6 @@ a_bad_argument_is_refused_before_anything_is_written(void **state)
     s = good;
     s.deadline_in_ms = -5;
     assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_BAD_ARGUMENT);
-    s = good;
-    s.id = other; /* one series, so the task's own id */
-    assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_BAD_ARGUMENT);
     bad[0] = bad[1] = series; /* one id twice in a group */
     s.n_series = 2;
     s.series = bad;
@@ -351,6 +348,29 @@ a_group_is_accepted_whole_or_not_at_all(void **state)
 }
 
 static void
+a_group_may_have_a_single_member(void **state)
+{
+    struct queue_fixture *f = *state;
+    struct queue_submission s;
+    struct queue_series series;
+    struct queue_token token;
+    enum queue_end end;
+    char id[ID_LEN + 1], group[ID_LEN + 1];
+
+    queue_fixture_fill(&s, &series, id);
+    id_new(group);
+    s.id = group;
+    assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_SUBMITTED);
+    assert_string_equal(f->text, group);
+    assert_int_equal(queue_fixture_int(f, "HGET ~:group:%s total", group), 1);
+    fixture_assert_field(f, id, "group", group);
+    assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_SAME_REQUEST);
+    token = queue_fixture_take(f, s.priority, id, f->worker);
+    assert_int_equal(queue_complete(f->c, &f->q, &token, "x", 1, &end, &f->err), 0);
+    assert_string_equal(queue_fixture_text(f, "HGET ~:group:%s state", group), "completed");
+}
+
+static void
 a_redis_without_memory_refuses_new_work_and_finishes_old_work(void **state)
 {
     struct queue_fixture *f = *state;
@@ -408,6 +428,7 @@ main(void)
         test(a_bad_argument_is_refused_before_anything_is_written),
         test(what_no_script_should_see_is_refused_in_c),
         test(a_group_is_accepted_whole_or_not_at_all),
+        test(a_group_may_have_a_single_member),
         test(a_redis_without_memory_refuses_new_work_and_finishes_old_work),
     };
 
