@@ -91,6 +91,12 @@ class Client:
         wait_for(check, seconds, "all tasks end")
 
 
+def test_a_misspelt_failpoint_ends_the_start_and_is_named(service):
+    refused = [service.start_worker(wait=False, KRONOS_FAIL="after_lunch:1"), service.start_api(wait=False, KRONOS_FAIL="after_lunch:1")]
+    assert [process.popen.wait(20) for process in refused] == [78, 78]
+    assert all("after_lunch" in process.log() for process in refused)
+
+
 # ---- killed at a moment ----
 
 def test_a_worker_killed_between_blpop_and_claim_delays_its_task_by_the_grace_and_no_more(service):
