@@ -90,8 +90,8 @@ say(const struct job *job, const struct worker_settings *s, redisContext *work, 
         int status;
 
         FAILPOINT(BEFORE_COMPLETE, work->fd);
-        status = queue_complete(
-            work, &s->queue, &token, job->output.data, job->output.size, end, err);
+        status =
+            queue_complete(work, &s->queue, &token, job->output.data, job->output.size, end, err);
         FAILPOINT(AFTER_COMPLETE, work->fd);
         return status;
     }
