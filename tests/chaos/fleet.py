@@ -18,13 +18,15 @@ from proxy import Proxy
 
 CRASH_SEED = 666_666  # computing a task of this seed kills the worker
 GAVE_UP = 75
+ROOM_BYTES = 256 * 2**20  # for the AOF and the logs of a long run
 
 
 def make_directory():
     """In memory where possible: on a busy disk Redis may hold back the AOF for up to 2 s behind an fsync, and then
     killing its process loses what it acknowledged. That is a documented limit of `everysec`, and not ours."""
     in_memory = "/dev/shm"
-    return pathlib.Path(tempfile.mkdtemp(prefix="kronosq-chaos-", dir=in_memory if os.access(in_memory, os.W_OK) else None))
+    has_room = os.access(in_memory, os.W_OK) and shutil.disk_usage(in_memory).free > ROOM_BYTES
+    return pathlib.Path(tempfile.mkdtemp(prefix="kronosq-chaos-", dir=in_memory if has_room else None))
 
 
 class Member:
