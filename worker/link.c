@@ -5,7 +5,8 @@
  * is delivered at once and never behind a blocked BLPOP. One task is claimed at a time:
  * how many slots it needs is known only when its input has been decoded, and a task
  * claimed too early would only wait here instead of in a queue where an idle worker
- * sees it. Does no maths and keeps no lease alive; beat.c does that.
+ * sees it. Under a backlog the script pops the hint itself: a claim and a delivery are then
+ * all a task costs. Does no maths and keeps no lease alive; beat.c does that.
  *
  * Redis away: what is held stays held, delivery is repeated until answered, and the
  * script decides whether it still counts.
@@ -46,6 +47,7 @@ struct link {
     bool is_claim_unknown; /* a claim or release reply was lost: ask which leases are ours */
     bool has_taken;        /* a task was claimed, for --once */
     bool wants_suspect;    /* empty ourselves, then pop suspect_priority first */
+    unsigned backlog;      /* lists (1u << priority) that held more hints at the last claim */
     enum task_priority suspect_priority;
     unsigned turn;
     struct deliveries deliveries;
@@ -242,24 +244,30 @@ take_lease(struct link *l, struct queue_lease *lease, struct error *err)
     return status;
 }
 
+/* One task: the hint's, or, without a ${hint}, the first waiting one of ${lists} in ${order}. */
 static void
-claim(struct link *l, const struct hint *hint)
+claim(struct link *l, const struct hint *hint, unsigned lists, const enum task_priority *order)
 {
     const struct worker_settings *s = l->settings;
     struct handoff_load load = handoff_load(l->handoff);
     struct queue_claim_request request = {
-        .priority = hint->priority,
-        .hint = hint->id,
-        .hint_len = hint->len,
         .worker = s->worker,
         .lease_ms = s->lease_ms,
         .busy = (int)load.n_jobs,
         .room = 1, /* this one and no more: see the top of the file */
-        .room_other = 0,
+        .room_other = hint == NULL,
+        .takes = lists,
+        .order = order,
     };
     struct queue_claims claims;
     struct error err;
 
+    if (hint != NULL) {
+        request.priority = hint->priority;
+        request.hint = hint->id;
+        request.hint_len = hint->len;
+    }
+    l->backlog = 0;
     FAILPOINT(AFTER_BLPOP, l->work->fd);
     if (queue_claim(l->work, &s->queue, &request, &claims, &err) == -1) {
         l->is_claim_unknown = true;
@@ -271,6 +279,7 @@ claim(struct link *l, const struct hint *hint)
     trust(&l->work_backoff, "work");
     l->wants_suspect = claims.wait_for_suspect;
     l->suspect_priority = claims.wait_for;
+    l->backlog = claims.more;
     for (size_t i = 0; i < claims.n; i++) {
         struct queue_lease *lease = &claims.leases[i];
 
@@ -286,6 +295,17 @@ claim(struct link *l, const struct hint *hint)
     queue_claims_clear(&claims);
     if (l->is_claim_unknown && release_unknown(l, &err) == -1)
         lose_work(l, "release", &err);
+}
+
+/* The lists of --queues. */
+static unsigned
+takes_mask(const struct worker_settings *s)
+{
+    unsigned lists = 0;
+
+    for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
+        lists |= s->takes[p] ? 1u << p : 0;
+    return lists;
 }
 
 static bool
@@ -321,6 +341,31 @@ choose_lists(struct link *l, enum task_priority order[TASK_PRIORITY_COUNT])
             order[n++] = by_turn[i];
     }
     return n;
+}
+
+/*
+ * While hints are left, free slots are filled without BLPOP: nobody idle waits for what is
+ * still in a list. Not from lists a BLPOP is out for: it has a slot kept for its reply. A
+ * suspect's hint at the head ends it, like a list that has run empty.
+ */
+static void
+claim_backlog(struct link *l)
+{
+    enum task_priority order[TASK_PRIORITY_COUNT], all[TASK_PRIORITY_COUNT];
+    unsigned lists;
+    int n;
+
+    while (l->backlog != 0 && !l->wants_suspect && (n = choose_lists(l, order)) > 0) {
+        lists = 0;
+        for (int i = 0; i < n; i++)
+            lists |= 1u << order[i];
+        if (l->wait.is_waiting)
+            lists &= ~l->wait.priorities;
+        if ((lists & l->backlog) == 0)
+            return;
+        link_order(l->turn++, all);
+        claim(l, NULL, lists, all);
+    }
 }
 
 static void
@@ -377,7 +422,7 @@ on_wait_readable(struct link *l)
     trust(&l->wait_backoff, "wait");
     if (hint.id != NULL && l->work != NULL) { /* else: lost hints are repaired by the sweep */
         if (takes_work(l))
-            claim(l, &hint);
+            claim(l, &hint, takes_mask(l->settings), NULL);
         else if (hint_return(&l->settings->queue, &hint, l->work, &err) == -1)
             lose_work(l, "return", &err);
     }
@@ -481,6 +526,7 @@ link_main(void *cookie)
         deliver(l);
         if (may_end(l))
             break;
+        claim_backlog(l);
         keep_waiting(l);
 
         fds[0] = (struct pollfd){.fd = handoff_fd(l->handoff, HANDOFF_LINK), .events = POLLIN};

@@ -63,19 +63,23 @@ static int
 parse_claims(const redisReply *reply, struct queue_claims *out, struct error *err)
 {
     const char *name = queue_script_claim.name;
-    const redisReply *wait_for;
+    const redisReply *wait_for, *more;
 
-    if (queue_reply_array(reply, name, 1, err) == -1)
+    if (queue_reply_array(reply, name, 2, err) == -1)
         return -1;
     wait_for = reply->element[0];
-    if (!queue_reply_is_string(wait_for) || reply->elements > QUEUE_CLAIM_MAX + 1)
+    more = reply->element[1];
+    if (!queue_reply_is_string(wait_for) || !queue_reply_is_string(more) ||
+        more->len != TASK_PRIORITY_COUNT || reply->elements > QUEUE_CLAIM_MAX + 2)
         return queue_reply_strange(name, err);
+    for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
+        out->more |= more->str[p] == '1' ? 1u << p : 0;
     if (wait_for->len > 0) {
         if (!parse_priority(wait_for, &out->wait_for))
             return queue_reply_strange(name, err);
         out->wait_for_suspect = true;
     }
-    for (size_t i = 1; i < reply->elements; i++) {
+    for (size_t i = 2; i < reply->elements; i++) {
         struct queue_lease *lease = &out->leases[out->n];
         struct error why;
 
@@ -98,7 +102,7 @@ queue_claim(redisContext *c, const struct queue *q, const struct queue_claim_req
     struct queue_claims *out, struct error *err)
 {
     int room = r->room > QUEUE_CLAIM_MAX ? QUEUE_CLAIM_MAX : r->room;
-    char takes[TASK_PRIORITY_COUNT + 1] = {0};
+    char takes[TASK_PRIORITY_COUNT + 1] = {0}, order[TASK_PRIORITY_COUNT + 1] = {0};
     struct queue_args a;
     redisReply *reply;
     int rc;
@@ -110,7 +114,9 @@ queue_claim(redisContext *c, const struct queue *q, const struct queue_claim_req
             (long long)r->lease_ms);
     for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
         takes[p] = r->takes == 0 || r->takes & 1u << p ? '1' : '0';
-    queue_args_begin(&a, &queue_script_claim, q, 9);
+    for (int i = 0; i < TASK_PRIORITY_COUNT; i++) /* Lua counts from 1 */
+        order[i] = (char)('1' + (r->order != NULL ? (int)r->order[i] : i));
+    queue_args_begin(&a, &queue_script_claim, q, 10);
     queue_args_text(&a, task_priority_name(r->priority));
     queue_args_bytes(&a, r->hint, r->hint_len);
     queue_args_text(&a, r->worker);
@@ -120,6 +126,7 @@ queue_claim(redisContext *c, const struct queue *q, const struct queue_claim_req
     queue_args_int(&a, r->room_other);
     queue_args_int(&a, q->tuning.suspect_at);
     queue_args_text(&a, takes);
+    queue_args_text(&a, order);
     if (!(reply = queue_args_run(&a, c, err)))
         return -1;
     rc = parse_claims(reply, out, err);

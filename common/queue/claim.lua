@@ -1,13 +1,16 @@
 #!lua flags=allow-oom
--- claim - spend a popped hint, and more hints while there is room: queued -> processing.
+-- claim - spend a hint, popped by the caller or here, and more while there is room: queued -> processing.
 --
 -- KEYS  prefix
--- ARGV  priority hint worker lease_ms busy room room_other suspect_at takes
+-- ARGV  priority hint worker lease_ms busy room room_other suspect_at takes order
+--       hint: '' when the caller has popped none and asks for what is waiting.
 --       busy: leases the worker holds; room: free slots, at least the one kept for this hint;
 --       room_other: of them free for normal and low.
---       takes: 1 or 0 for urgent, normal and low ("110"): further hints come only from lists it takes.
--- Reply {wait_for, {id, fence, attempt, crashes, wait_ms, priority, input}*}
+--       takes: 1 or 0 for urgent, normal and low ("110"): hints popped here come only from lists it takes.
+--       order: in which those lists are looked at, "213" for normal, urgent, low.
+-- Reply {wait_for, more, {id, fence, attempt, crashes, wait_ms, priority, input}*}
 --       wait_for: '' or the priority whose head is a suspect that this worker must run alone.
+--       more: 1 or 0 for urgent, normal and low: hints are left that the worker may ask for.
 -- Moves :queued:<p> -> :running under a new fence; a task past its deadline -> expired; one
 --       without its input -> failed; an id whose hash does not say queued is dropped and counted.
 local LOOK = 16                                        -- hints looked at per priority
@@ -18,7 +21,9 @@ if not is_priority(ARGV[1]) or worker == '' or not (lease_ms and suspect_at and 
 end
 local takes = {}
 for i, p in ipairs(PRIORITIES) do takes[p] = string.sub(ARGV[9] or '', i, i) ~= '0' end
-local out, alone = {''}, false
+local order = {}
+for i = 1, #PRIORITIES do order[i] = PRIORITIES[tonumber(string.sub(ARGV[10] or '', i, i)) or i] or PRIORITIES[i] end
+local out, alone = {'', ''}, false
 
 -- A webhook wants to hear of the first start; a group's of its first member's.
 local function started(id, k)
@@ -62,13 +67,17 @@ local function take(p, hint)
   if p ~= 'urgent' then other = other - 1 end
 end
 
-if not paused(ARGV[1]) then take(ARGV[1], ARGV[2]) end
-for _, p in ipairs(PRIORITIES) do                      -- more free slots: only hints nobody has popped
+if ARGV[2] ~= '' and not paused(ARGV[1]) then take(ARGV[1], ARGV[2]) end
+for _, p in ipairs(order) do                           -- free slots: only hints nobody has popped
   for _ = 1, (paused(p) or not takes[p]) and 0 or LOOK do
     if alone or room < 1 or (p ~= 'urgent' and other < 1) then break end
     local hint = call('LPOP', M .. ':list:' .. p)
     if not hint then break end
     take(p, hint)
   end
+end
+for _, p in ipairs(PRIORITIES) do
+  local left = takes[p] and not paused(p) and call('LLEN', M .. ':list:' .. p) > 0
+  out[2] = out[2] .. (left and '1' or '0')
 end
 return out

@@ -160,15 +160,17 @@ struct queue_lease {
 struct queue_claim_request {
     enum task_priority priority; /* of the popped hint */
     const char *hint;
-    size_t hint_len;
+    size_t hint_len;    /* 0: none was popped; the script pops one, if any waits */
     const char *worker; /* UUID of this process incarnation */
     int64_t lease_ms;
     int busy, room, room_other; /* slots held, free, of them free for normal and low */
-    unsigned takes;             /* 1u << priority of each list this worker takes; 0: all of them */
+    unsigned takes;             /* 1u << priority of each list to take hints from; 0: all of them */
+    const enum task_priority *order; /* [TASK_PRIORITY_COUNT] to look at them; NULL: urgent first */
 };
 struct queue_claims {
     bool wait_for_suspect; /* empty yourself, then pop wait_for first */
     enum task_priority wait_for;
+    unsigned more; /* 1u << priority of those of ${takes} in which hints are left */
     size_t n;
     struct queue_lease leases[QUEUE_CLAIM_MAX];
 };

@@ -240,9 +240,11 @@ oracle_claim(
     struct claiming c = {
         .o = o, .busy = r->busy, .room = r->room, .other = r->room_other, .worker = worker};
 
-    if (!oracle_is_paused(o, r->priority))
+    if (r->hint_len > 0 && !oracle_is_paused(o, r->priority))
         take(&c, r->priority, r->hint);
-    for (enum task_priority p = 0; p < TASK_PRIORITY_COUNT; p++) {
+    for (int n = 0; n < TASK_PRIORITY_COUNT; n++) {
+        enum task_priority p = r->order != NULL ? r->order[n] : (enum task_priority)n;
+
         if (oracle_is_paused(o, p) || (r->takes != 0 && !(r->takes & 1u << p)))
             continue;
         for (int i = 0; i < LOOK; i++) {

@@ -62,7 +62,7 @@ a_claim_of_an_empty_queue_is_empty(void **state)
     queue_fixture_claim(f, TASK_URGENT, f->worker, &claims);
     assert_int_equal(claims.n, 0);
     assert_false(claims.wait_for_suspect);
-    assert_int_equal(queue_fixture_stat(f, "stale_hint"), 1);
+    assert_int_equal(claims.more, 0);
 }
 
 static void
@@ -99,6 +99,64 @@ claim_many(struct queue_fixture *f, enum task_priority priority, const char *hin
 
     if (queue_claim(f->c, &f->q, &r, claims, &f->err) == -1)
         fail_msg("claim: %s", f->err.text);
+}
+
+/* A claim without a popped hint: ${order} as the worker looks at its lists this time. */
+static void
+claim_waiting(struct queue_fixture *f, const enum task_priority *order, unsigned takes,
+    int room_other, struct queue_claims *claims)
+{
+    struct queue_claim_request r = {
+        .worker = f->worker,
+        .lease_ms = HOUR_MS,
+        .busy = 3,
+        .room = 1,
+        .room_other = room_other,
+        .takes = takes,
+        .order = order,
+    };
+
+    if (queue_claim(f->c, &f->q, &r, claims, &f->err) == -1)
+        fail_msg("claim: %s", f->err.text);
+}
+
+static void
+without_a_hint_the_first_waiting_task_in_the_callers_order_is_taken(void **state)
+{
+    static const enum task_priority low_first[] = {TASK_LOW, TASK_URGENT, TASK_NORMAL};
+    struct queue_fixture *f = *state;
+    char urgent[ID_LEN + 1], normal[ID_LEN + 1], low[ID_LEN + 1];
+    struct queue_claims claims;
+
+    queue_fixture_submit(f, TASK_URGENT, urgent);
+    queue_fixture_submit(f, TASK_NORMAL, normal);
+    queue_fixture_submit(f, TASK_LOW, low);
+    claim_waiting(f, low_first, 0, 1, &claims);
+    assert_int_equal(claims.n, 1);
+    assert_string_equal(claims.leases[0].id, low);
+    assert_int_equal(claims.more, 1u << TASK_URGENT | 1u << TASK_NORMAL);
+    queue_claims_clear(&claims);
+
+    claim_waiting(f, NULL, 1u << TASK_NORMAL | 1u << TASK_LOW, 0, &claims);
+    assert_int_equal(claims.n, 0); /* no room for others than urgent, and urgent is not taken */
+    assert_int_equal(claims.more, 1u << TASK_NORMAL);
+    queue_claims_clear(&claims);
+
+    claim_waiting(f, low_first, 0, 0, &claims);
+    assert_int_equal(claims.n, 1);
+    assert_string_equal(claims.leases[0].id, urgent);
+    assert_int_equal(claims.more, 1u << TASK_NORMAL);
+    queue_claims_clear(&claims);
+
+    claim_waiting(f, NULL, 0, 1, &claims);
+    assert_string_equal(claims.leases[0].id, normal);
+    assert_int_equal(claims.more, 0);
+    queue_claims_clear(&claims);
+
+    claim_waiting(f, NULL, 0, 1, &claims);
+    assert_int_equal(claims.n, 0);
+    assert_int_equal(queue_fixture_stat(f, "stale_hint"), 0);
+    queue_claims_clear(&claims);
 }
 
 static void
@@ -152,8 +210,9 @@ static void
 a_worker_of_some_queues_is_given_nothing_of_the_others(void **state)
 {
     struct queue_fixture *f = *state;
-    char low[2][ID_LEN + 1], normal[ID_LEN + 1], urgent[ID_LEN + 1];
-    struct queue_claim_request r = {.hint = "",
+    char low[2][ID_LEN + 1], normal[ID_LEN + 1], urgent[ID_LEN + 1], gone[ID_LEN + 1];
+    struct queue_claim_request r = {.hint = gone, /* stale: worth the oldest of its queue */
+        .hint_len = ID_LEN,
         .worker = f->worker,
         .lease_ms = HOUR_MS,
         .room = 8,
@@ -162,6 +221,7 @@ a_worker_of_some_queues_is_given_nothing_of_the_others(void **state)
         .takes = 1u << TASK_LOW | 1u << TASK_URGENT};
     struct queue_claims claims;
 
+    id_new(gone);
     queue_fixture_submit(f, TASK_NORMAL, normal);
     for (int i = 0; i < 2; i++)
         queue_fixture_submit(f, TASK_LOW, low[i]);
@@ -564,6 +624,7 @@ main(void)
         test(a_claim_of_an_empty_queue_is_empty),
         test(a_stale_hint_is_worth_the_oldest_task),
         test(further_slots_are_filled_urgent_first_and_only_by_hints_in_a_list),
+        test(without_a_hint_the_first_waiting_task_in_the_callers_order_is_taken),
         test(slots_kept_for_urgent_work_take_nothing_else),
         test(a_worker_of_some_queues_is_given_nothing_of_the_others),
         test(one_claim_takes_at_most_what_its_reply_can_hold),

@@ -168,6 +168,10 @@ static void
 do_claim(struct random_run *r)
 {
     enum task_priority p = (enum task_priority)random_below(r, TASK_PRIORITY_COUNT);
+    static const enum task_priority orders[][TASK_PRIORITY_COUNT] = {
+        {TASK_NORMAL, TASK_URGENT, TASK_LOW},
+        {TASK_LOW, TASK_URGENT, TASK_NORMAL},
+    };
     int worker = (int)random_below(r, RANDOM_WORKERS), room = 1 + (int)random_below(r, 3);
     char key[QUEUE_KEY_MAX], hint[ID_LEN + 1];
     struct queue_claim_request request;
@@ -190,6 +194,7 @@ do_claim(struct random_run *r)
         .room = room,
         .room_other = (int)random_below(r, (uint32_t)room + 1),
         .takes = random_one_in(r, 3) ? 1u << p | random_below(r, 8) : 0,
+        .order = random_one_in(r, 2) ? orders[random_below(r, 2)] : NULL,
     };
     if (queue_claim(r->f->c, &r->f->q, &request, &claims, &r->f->err) == -1)
         fail_msg("claim: %s", r->f->err.text);
