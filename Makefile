@@ -112,6 +112,7 @@ API_SRC := \
 	api/python_repr.c \
 	api/request_json.c \
 	api/request_fields.c \
+	api/request_batch.c \
 	api/request_series.c \
 	api/request_candles.c \
 	api/request_times.c \

@@ -60,9 +60,21 @@ struct request {
 };
 
 enum request_form { REQUEST_JSON, REQUEST_MSGPACK };
+enum request_kind { REQUEST_SINGLE, REQUEST_BATCH };
+
+#define REQUEST_BATCH_SERIES_MAX  64
+#define REQUEST_BATCH_SAMPLES_MAX 1024 /* paths of all its series together */
 
 /** request_read_body(...): request_read_single() of a body in either form; 400 malformed_msgpack. */
 int request_read_body(const char *body, size_t size, enum request_form form,
+    const struct request_rules *rules, struct request *out, struct problem *problem);
+
+/**
+ * request_read(...): the same of either kind. A body of POST /v1/predict/batch gives one series per
+ * item, in order; one bad item refuses all of them. Metadata and warnings of the whole batch are in
+ * the about of every series.
+ */
+int request_read(const char *body, size_t size, enum request_form form, enum request_kind kind,
     const struct request_rules *rules, struct request *out, struct problem *problem);
 
 /**

@@ -3,7 +3,7 @@
  *
  * First the schema, every fault of it in the order of the schema; then the relations of each
  * series; then totals, model and webhook, one fault answers. Only a request that passed all
- * of that becomes tasks.
+ * of that becomes tasks. A batch is many series with one such rest; see request_batch.c.
  */
 #include "api/request_internal.h"
 
@@ -21,6 +21,7 @@ enum {
     OUTPUT,
     N_MEMBERS
 };
+_Static_assert(N_MEMBERS == SERIES_MEMBERS + REST_MEMBERS, "the rest of a request");
 static const char *const names[N_MEMBERS] = {
     [SERIES_ID] = "series_id",
     [SERIES_CANDLES] = "candles",
@@ -104,14 +105,19 @@ read_times_to_live(struct reader *r, const cJSON *const *found, struct request *
     request->result_ttl_ms = ttl_seconds * 1000;
 }
 
-/* Everything from `model` on, which holds for all series of a request. */
-static void
-read_rest(struct reader *r, const cJSON *const *found, struct request *request,
-    struct task_output *output)
+const char *const *const request_series_names = names;
+const char *const *const request_rest_names = names + SERIES_MEMBERS;
+
+void
+request_read_rest(
+    struct reader *r, const cJSON *const *rest, struct request *request, struct task_output *output)
 {
+    const cJSON *found[N_MEMBERS] = {NULL};
+
     struct path webhook_at = member_at(WEBHOOK), metadata_at = member_at(METADATA);
     struct path output_at = member_at(OUTPUT);
 
+    memcpy(found + SERIES_MEMBERS, rest, REST_MEMBERS * sizeof(*found));
     read_model(r, found[MODEL], request->model);
     read_priority(r, found[PRIORITY], &request->priority);
     read_times_to_live(r, found, request);
@@ -123,10 +129,9 @@ read_rest(struct reader *r, const cJSON *const *found, struct request *request,
         output_read(r, found[OUTPUT], &output_at, output);
 }
 
-/* Totals, model, webhook: the first that fails answers. ${path_values}: the sum of S times P. */
-static void
-judge_request(struct reader *r, const struct request *request, const struct task_output *output,
-    uint64_t path_values, bool is_model_known)
+void
+request_judge_rest(struct reader *r, const struct request *request,
+    const struct task_output *output, uint64_t path_values, bool is_model_known)
 {
     struct path output_at = member_at(OUTPUT), webhook_at = member_at(WEBHOOK);
     struct path paths_at = {.parent = &output_at, .name = "paths"};
@@ -143,8 +148,8 @@ judge_request(struct reader *r, const struct request *request, const struct task
         webhook_judge(r, &request->webhook, &webhook_at);
 }
 
-static struct overrides
-default_overrides(const struct request_rules *rules)
+struct overrides
+request_overrides(const struct request_rules *rules)
 {
     return (struct overrides){
         .params =
@@ -158,9 +163,8 @@ default_overrides(const struct request_rules *rules)
     };
 }
 
-/* Faults found so far, or memory that was missing. */
-static bool
-is_refused(const struct reader *r)
+bool
+request_is_refused(const struct reader *r)
 {
     return r->out_of_memory || r->problem->status != 0;
 }
@@ -168,25 +172,31 @@ is_refused(const struct reader *r)
 static void
 read_single(struct reader *r, const cJSON *tree, struct request *out)
 {
-    struct series series = {.overrides = default_overrides(r->rules)};
+    struct series series = {.overrides = request_overrides(r->rules)};
     struct task_output output = {0};
     const cJSON *found[N_MEMBERS];
     uint32_t context = 0;
     bool is_model_known;
 
+    if ((out->series = calloc(1, sizeof(*out->series))) == NULL) {
+        r->out_of_memory = true;
+        return;
+    }
+    out->n_series = 1;
+    r->about = &out->series[0].about;
     value_members(r, tree, NULL, names, N_MEMBERS, false, found);
     series_read(r, found, NULL, &series);
-    read_rest(r, found, out, &output);
-    if (is_refused(r))
+    request_read_rest(r, found + SERIES_MEMBERS, out, &output);
+    if (request_is_refused(r))
         goto clear;
 
     is_model_known = r->rules->model_known(r->rules->cookie, out->model, &context);
     series_judge(r, &series, NULL, is_model_known ? context : 0);
-    if (is_refused(r))
+    if (request_is_refused(r))
         goto clear;
-    judge_request(r, out, &output,
+    request_judge_rest(r, out, &output,
         (uint64_t)series.overrides.params.sample_count * series.horizon.n, is_model_known);
-    if (!is_refused(r))
+    if (!request_is_refused(r))
         (void)series_task(r, &series, &output, &out->series[0]);
 clear:
     series_clear(&series);
@@ -205,8 +215,8 @@ request_clear(struct request *request)
 }
 
 int
-request_read_tree(const cJSON *tree, const struct request_rules *rules, struct request *out,
-    struct problem *problem)
+request_read_tree(const cJSON *tree, enum request_kind kind, const struct request_rules *rules,
+    struct request *out, struct problem *problem)
 {
     struct reader r = {.rules = rules, .problem = problem};
 
@@ -220,12 +230,11 @@ request_read_tree(const cJSON *tree, const struct request_rules *rules, struct r
         fault_type(&r, NULL, WANTED_OBJECT, tree);
         return -1;
     }
-    if ((out->series = calloc(1, sizeof(*out->series))) == NULL)
-        return problem_set(problem, 500, "internal", "out of memory");
-    out->n_series = 1;
-    r.about = &out->series[0].about;
-    read_single(&r, tree, out);
-    if (!is_refused(&r))
+    if (kind == REQUEST_BATCH)
+        batch_read(&r, tree, out);
+    else
+        read_single(&r, tree, out);
+    if (!request_is_refused(&r))
         return 0;
     request_clear(out);
     if (r.out_of_memory)

@@ -136,6 +136,7 @@ struct overrides {
 struct series {
     const char *series_id; /* the tree's; NULL: null */
     bool is_batch_item;    /* the old texts of relations differ there */
+    const cJSON *pred_len; /* of the batch's overrides, where an item's have none */
     struct candles candles;
     struct times history, horizon;
     struct overrides overrides;
@@ -177,7 +178,29 @@ void overrides_read(
 /** overrides_member(item, name): a member of an overrides object that may be anything, or NULL. */
 const cJSON *overrides_member(const cJSON *item, const char *name);
 
-/* ---- the rest of the request ---- */
+/* ---- the rest of the request: from `model` on, for all its series ---- */
+
+#define REST_MEMBERS 7
+
+extern const char *const *const request_series_names; /* [SERIES_MEMBERS] */
+extern const char *const *const request_rest_names;   /* [REST_MEMBERS] */
+
+/** request_read_rest(r, rest, request, output): ${rest} [REST_MEMBERS] of the tree; metadata goes to r->about. */
+void request_read_rest(struct reader *r, const cJSON *const *rest, struct request *request,
+    struct task_output *output);
+
+/** request_judge_rest(...): totals, model, webhook: the first that fails answers. ${path_values}: the sum of S times P. */
+void request_judge_rest(struct reader *r, const struct request *request,
+    const struct task_output *output, uint64_t path_values, bool is_model_known);
+
+/** request_overrides(rules): what holds where a request overrides nothing. */
+struct overrides request_overrides(const struct request_rules *rules);
+
+/** request_is_refused(r): faults were found, or memory was missing. */
+bool request_is_refused(const struct reader *r);
+
+/** batch_read(r, tree, out): a batch, from its schema to its tasks. */
+void batch_read(struct reader *r, const cJSON *tree, struct request *out);
 
 void output_read(
     struct reader *r, const cJSON *item, const struct path *at, struct task_output *output);
@@ -188,8 +211,8 @@ void webhook_read(
 /** webhook_judge(r, webhook, at): may events be sent there? One fault at most. */
 void webhook_judge(struct reader *r, const struct request_webhook *webhook, const struct path *at);
 
-/** request_read_tree(tree, rules, out, problem): what request_read_single() does after parsing. */
-int request_read_tree(const cJSON *tree, const struct request_rules *rules, struct request *out,
-    struct problem *problem);
+/** request_read_tree(tree, kind, rules, out, problem): what request_read() does after parsing. */
+int request_read_tree(const cJSON *tree, enum request_kind kind, const struct request_rules *rules,
+    struct request *out, struct problem *problem);
 
 #endif /* API_REQUEST_INTERNAL_H */

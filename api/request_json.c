@@ -8,14 +8,16 @@
 #include "api/json_strict.h"
 #include "api/msgpack_strict.h"
 
-/* Far above any request (2048 candles of 7 values), so that too long lists are still refused by
- * name; far below what 10 MiB of "[[],[]" would cost in memory. */
-#define VALUES_MAX ((size_t)1 << 18)
+/* Far above any request (2048 candles of 7 values; a batch has 64 times that), so that too long
+ * lists are still refused by name; far below what 10 MiB of "[[],[]" would cost in memory. */
+#define VALUES_MAX       ((size_t)1 << 18)
+#define VALUES_MAX_BATCH ((size_t)1 << 20)
 
 int
-request_read_body(const char *body, size_t size, enum request_form form,
+request_read(const char *body, size_t size, enum request_form form, enum request_kind kind,
     const struct request_rules *rules, struct request *out, struct problem *problem)
 {
+    size_t values_max = kind == REQUEST_BATCH ? VALUES_MAX_BATCH : VALUES_MAX;
     bool is_json = form == REQUEST_JSON;
     struct json_fault fault = {0};
     cJSON *tree = NULL;
@@ -23,8 +25,8 @@ request_read_body(const char *body, size_t size, enum request_form form,
 
     *out = (struct request){0};
     if (size > 0)
-        tree = is_json ? json_strict_parse(body, size, VALUES_MAX, &fault)
-                       : msgpack_strict_parse(body, size, VALUES_MAX, &fault);
+        tree = is_json ? json_strict_parse(body, size, values_max, &fault)
+                       : msgpack_strict_parse(body, size, values_max, &fault);
     if (size > 0 && tree == NULL) {
         if (fault.reason == NULL)
             return problem_set(problem, 500, "internal", "out of memory");
@@ -34,14 +36,21 @@ request_read_body(const char *body, size_t size, enum request_form form,
         problem_extra(problem, "offset", cJSON_CreateNumber((double)fault.offset));
         return -1;
     }
-    rc = request_read_tree(tree, rules, out, problem);
+    rc = request_read_tree(tree, kind, rules, out, problem);
     cJSON_Delete(tree);
     return rc;
+}
+
+int
+request_read_body(const char *body, size_t size, enum request_form form,
+    const struct request_rules *rules, struct request *out, struct problem *problem)
+{
+    return request_read(body, size, form, REQUEST_SINGLE, rules, out, problem);
 }
 
 int
 request_read_single(const char *body, size_t size, const struct request_rules *rules,
     struct request *out, struct problem *problem)
 {
-    return request_read_body(body, size, REQUEST_JSON, rules, out, problem);
+    return request_read(body, size, REQUEST_JSON, REQUEST_SINGLE, rules, out, problem);
 }

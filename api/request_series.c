@@ -33,6 +33,7 @@ series_read(
     struct path history_at = {.parent = at, .name = "timestamps"};
     struct path horizon_at = {.parent = at, .name = "prediction_timestamps"};
     struct path overrides_at = {.parent = at, .name = "overrides"};
+    const cJSON *pred_len = overrides_member(found[SERIES_OVERRIDES], "pred_len");
 
     if (value_is_given(found[SERIES_ID]))
         read_series_id(r, found[SERIES_ID], &id_at, series);
@@ -54,7 +55,7 @@ series_read(
         fault_required(r, &horizon_at);
     else
         times_read_horizon(r, found[SERIES_PREDICTION], &horizon_at, &series->history,
-            overrides_member(found[SERIES_OVERRIDES], "pred_len"), &series->horizon);
+            value_is_given(pred_len) ? pred_len : series->pred_len, &series->horizon);
 
     if (value_is_given(found[SERIES_OVERRIDES]))
         overrides_read(r, found[SERIES_OVERRIDES], &overrides_at, &series->overrides);
