@@ -4,7 +4,8 @@
  *
  * A renewal carries the engine's ticks, and Redis refuses one whose ticks have not grown:
  * what is proved is progress, not that this thread runs. What Redis answers becomes stop
- * flags. An engine that ignores one for STOP_IGNORED_MS computes for nobody, and the
+ * flags. A client that cancels is promised an end within 2 s, so leases are renewed more often
+ * than they would run out; a worker that holds none sends nothing for that. An engine that ignores one for STOP_IGNORED_MS computes for nobody, and the
  * process ends at once so that something better can start in its place.
  *
  * Redis away: no lease can be renewed, none is given up; after a restart of Redis sweeps
@@ -22,12 +23,14 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue/queue.h"
+#include "worker/link.h"
 #include "common/redis.h"
 
 #define LOGGER          "worker.beat"
 #define STOP_IGNORED_MS 15000
-#define SWEEP_JITTER    20 /* per cent either way, so that processes do not fall into step */
-#define EXIT_HUNG       75 /* EX_TEMPFAIL: restart */
+#define RENEW_MOST_MS   1000 /* between renewals: how late a cancel may be noticed */
+#define SWEEP_JITTER    20   /* per cent either way, so that processes do not fall into step */
+#define EXIT_HUNG       75   /* EX_TEMPFAIL: restart */
 
 struct beat {
     const struct worker_settings *settings;
@@ -38,7 +41,8 @@ struct beat {
     redisContext *connection; /* NULL: Redis is away */
     char run_id[41];
     struct redis_backoff backoff;
-    int64_t retry_at_ms, renew_at_ms, sweep_at_ms;
+    int64_t retry_at_ms, renew_at_ms, show_at_ms, sweep_at_ms;
+    bool is_stuck; /* the last renewal was refused for want of progress */
     unsigned seed; /* of the jitter */
     pthread_t thread;
 };
@@ -81,10 +85,13 @@ obey(struct beat *b, const struct handoff_lease *lease, enum queue_renew_code co
 
     switch (code) {
     case QUEUE_RENEWED:
+        b->is_stuck = false;
         return;
     case QUEUE_RENEW_NO_PROGRESS:
-        log_warning(LOGGER, "lease not renewed: the engine has not moved",
-            LOG_TEXT("task_id", lease->id), LOG_INT("step", lease->step));
+        log_with(b->is_stuck ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, LOGGER,
+            "lease not renewed: the engine has not moved", LOG_TEXT("task_id", lease->id),
+            LOG_INT("step", lease->step));
+        b->is_stuck = true;
         return;
     case QUEUE_RENEW_CANCELLED:
         reason = JOB_STOP_CANCELLED;
@@ -175,6 +182,9 @@ show_presence(struct beat *b, struct error *err)
         return -1;
     for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
         atomic_store(&b->shared->is_paused[p], control.paused[p]);
+    for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
+        atomic_store(&b->shared->weights[p],
+            control.has_weights ? control.weights[p] : link_default_weights[p]);
     atomic_store(&b->shared->is_told_quiet, control.quiet);
     handoff_wake(b->handoff, HANDOFF_LINK); /* which lists it waits on may have changed */
     return 0;
@@ -216,6 +226,12 @@ end_if_hung(struct beat *b)
     _exit(EXIT_HUNG); /* nothing an exit handler does may wait for that thread */
 }
 
+static int64_t
+renew_interval_ms(const struct beat *b)
+{
+    return b->settings->renew_ms < RENEW_MOST_MS ? b->settings->renew_ms : RENEW_MOST_MS;
+}
+
 /* Everything that is due; a failure closes the connection and the rest waits for the next. */
 static void
 work(struct beat *b)
@@ -226,10 +242,16 @@ work(struct beat *b)
     if (b->connection == NULL && now_ms >= b->retry_at_ms && connect_redis(b, &err) == -1)
         lose(b, "connect", &err);
     if (b->connection != NULL && now_ms >= b->renew_at_ms) {
-        if (renew(b, &err) == -1 || show_presence(b, &err) == -1) {
+        if (renew(b, &err) == -1)
             lose(b, "renew", &err);
+        else
+            b->renew_at_ms = now_ms + renew_interval_ms(b);
+    }
+    if (b->connection != NULL && now_ms >= b->show_at_ms) {
+        if (show_presence(b, &err) == -1) {
+            lose(b, "beat", &err);
         } else {
-            b->renew_at_ms = now_ms + b->settings->renew_ms;
+            b->show_at_ms = now_ms + b->settings->renew_ms;
             redis_backoff_reset(&b->backoff);
         }
     }
@@ -241,9 +263,11 @@ work(struct beat *b)
 static int64_t
 next_at_ms(const struct beat *b)
 {
+    int64_t at_ms = b->renew_at_ms < b->sweep_at_ms ? b->renew_at_ms : b->sweep_at_ms;
+
     if (b->connection == NULL)
         return b->retry_at_ms;
-    return b->renew_at_ms < b->sweep_at_ms ? b->renew_at_ms : b->sweep_at_ms;
+    return at_ms < b->show_at_ms ? at_ms : b->show_at_ms;
 }
 
 static void *
@@ -282,7 +306,8 @@ beat_start(const struct worker_settings *settings, struct handoff *handoff,
     b->seed = (unsigned)getpid() ^ (unsigned)clock_monotonic_ms();
     if (connect_redis(b, err) == -1 || show_presence(b, err) == -1)
         goto free_beat;
-    b->renew_at_ms = clock_monotonic_ms() + settings->renew_ms;
+    b->show_at_ms = clock_monotonic_ms() + settings->renew_ms;
+    b->renew_at_ms = clock_monotonic_ms() + renew_interval_ms(b);
     if ((error = pthread_create(&b->thread, NULL, beat_main, b)) != 0) {
         error_set(err, ERR_SYSTEM, "start the beat thread: %s", strerror(error));
         goto free_beat;

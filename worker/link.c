@@ -49,25 +49,36 @@ struct link {
     bool wants_suspect;    /* empty ourselves, then pop suspect_priority first */
     unsigned backlog;      /* lists (1u << priority) that held more hints at the last claim */
     enum task_priority suspect_priority;
-    unsigned turn;
+    struct link_turns turns;
+    enum task_priority order[TASK_PRIORITY_COUNT]; /* of this turn */
     struct deliveries deliveries;
     int64_t drain_until_ms;   /* 0: not stopping */
     int64_t release_until_ms; /* 0: the drain time is not over */
     pthread_t thread;
 };
 
-void
-link_order(unsigned turn, enum task_priority order[TASK_PRIORITY_COUNT])
-{
-    static const enum task_priority orders[3][TASK_PRIORITY_COUNT] = {
-        {TASK_URGENT, TASK_NORMAL, TASK_LOW},
-        {TASK_NORMAL, TASK_URGENT, TASK_LOW},
-        {TASK_LOW, TASK_URGENT, TASK_NORMAL},
-    };
-    unsigned place = turn % 32;
-    int which = place == 31 ? 2 : place % 8 == 7 ? 1 : 0;
+const unsigned link_default_weights[TASK_PRIORITY_COUNT] = {28, 3, 1};
 
-    memcpy(order, orders[which], sizeof(orders[which]));
+/* Everybody earns its weight, the richest goes first and pays for all. */
+void
+link_order(struct link_turns *turns, const unsigned weights[TASK_PRIORITY_COUNT],
+    enum task_priority order[TASK_PRIORITY_COUNT])
+{
+    enum task_priority first = TASK_URGENT;
+    int n = 0;
+
+    for (int p = 0; p < TASK_PRIORITY_COUNT; p++) {
+        turns->credit[p] += weights[p];
+        if (turns->credit[p] > turns->credit[first])
+            first = (enum task_priority)p;
+    }
+    for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
+        turns->credit[first] -= weights[p];
+    order[n++] = first;
+    for (int p = 0; p < TASK_PRIORITY_COUNT; p++) {
+        if (p != (int)first)
+            order[n++] = (enum task_priority)p;
+    }
 }
 
 unsigned
@@ -315,12 +326,21 @@ takes_work(const struct link *l)
            !atomic_load(&l->shared->is_told_quiet) && !(l->settings->once && l->has_taken);
 }
 
+static void
+next_turn(struct link *l)
+{
+    unsigned weights[TASK_PRIORITY_COUNT];
+
+    for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
+        weights[p] = atomic_load(&l->shared->weights[p]);
+    link_order(&l->turns, weights, l->order);
+}
+
 /* The lists to wait on now, in order; none while there is no slot to put a task in. */
 static int
 choose_lists(struct link *l, enum task_priority order[TASK_PRIORITY_COUNT])
 {
     struct handoff_load load = handoff_load(l->handoff);
-    enum task_priority by_turn[TASK_PRIORITY_COUNT];
     unsigned wanted;
     int n = 0;
 
@@ -331,14 +351,13 @@ choose_lists(struct link *l, enum task_priority order[TASK_PRIORITY_COUNT])
         if (atomic_load(&l->shared->is_paused[p]))
             wanted &= ~(1u << p);
     }
-    link_order(l->turn, by_turn);
     if (l->wants_suspect && (wanted & 1u << l->suspect_priority)) {
         order[n++] = l->suspect_priority;
         wanted &= ~(1u << l->suspect_priority);
     }
     for (int i = 0; i < TASK_PRIORITY_COUNT; i++) {
-        if (wanted & 1u << by_turn[i])
-            order[n++] = by_turn[i];
+        if (wanted & 1u << l->order[i])
+            order[n++] = l->order[i];
     }
     return n;
 }
@@ -351,7 +370,7 @@ choose_lists(struct link *l, enum task_priority order[TASK_PRIORITY_COUNT])
 static void
 claim_backlog(struct link *l)
 {
-    enum task_priority order[TASK_PRIORITY_COUNT], all[TASK_PRIORITY_COUNT];
+    enum task_priority order[TASK_PRIORITY_COUNT];
     unsigned lists;
     int n;
 
@@ -363,8 +382,8 @@ claim_backlog(struct link *l)
             lists &= ~l->wait.priorities;
         if ((lists & l->backlog) == 0)
             return;
-        link_order(l->turn++, all);
-        claim(l, NULL, lists, all);
+        claim(l, NULL, lists, l->order);
+        next_turn(l);
     }
 }
 
@@ -374,7 +393,7 @@ start_wait(struct link *l, const enum task_priority *order, int n)
     struct handoff_load load = handoff_load(l->handoff);
     struct error err;
 
-    l->turn++;
+    next_turn(l);
     if (hint_send(&l->wait, &l->settings->queue, order, n,
             load.n_jobs > 0 ? WAIT_BUSY_MS : WAIT_EMPTY_MS, &err) == -1)
         lose_wait(l, &err);
@@ -564,6 +583,7 @@ link_start(const struct worker_settings *settings, struct handoff *handoff, stru
     l->settings = settings;
     l->handoff = handoff;
     l->shared = handoff_shared(handoff);
+    next_turn(l);
     if ((error = pthread_create(&l->thread, NULL, link_main, l)) != 0) {
         error_set(err, ERR_SYSTEM, "start the link thread: %s", strerror(error));
         free(l);

@@ -19,10 +19,17 @@ struct link *link_start(
 void link_join(struct link *link);
 
 /**
- * link_order(turn, order): in which order BLPOP number ${turn} looks at the lists. Of 32:
- * 28 urgent normal low, 3 normal urgent low, 1 low urgent normal, so nothing starves.
+ * link_order(turns, weights, order): in which order to look at the lists this time. Each priority
+ * is first in its share of the turns, evenly spread, so nothing with a weight starves; the others
+ * follow urgent first. By default 28, 3 and 1 of 32. All weights 0 is as 1, 0, 0.
  */
-void link_order(unsigned turn, enum task_priority order[TASK_PRIORITY_COUNT]);
+struct link_turns {
+    int64_t credit[TASK_PRIORITY_COUNT]; /* zero at the start */
+};
+void link_order(struct link_turns *turns, const unsigned weights[TASK_PRIORITY_COUNT],
+    enum task_priority order[TASK_PRIORITY_COUNT]);
+
+extern const unsigned link_default_weights[TASK_PRIORITY_COUNT];
 
 /**
  * link_wanted(settings, load): bits (1u << priority) of the lists a worker with ${load} has

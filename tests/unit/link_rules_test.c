@@ -29,22 +29,46 @@ wanted(const struct worker_settings *s, struct handoff_load load)
 static void
 of_32_turns_28_look_at_urgent_first_3_at_normal_and_1_at_low(void **state)
 {
-    unsigned first[TASK_PRIORITY_COUNT] = {0};
+    struct link_turns turns = {{0}};
+    unsigned first[TASK_PRIORITY_COUNT] = {0}, since_normal = 0;
 
     (void)state;
-    for (unsigned turn = 0; turn < 32; turn++) {
+    for (unsigned turn = 0; turn < 3200; turn++) {
         enum task_priority order[TASK_PRIORITY_COUNT];
         unsigned seen = 0;
 
-        link_order(turn, order);
+        link_order(&turns, link_default_weights, order);
         first[order[0]]++;
         for (int i = 0; i < TASK_PRIORITY_COUNT; i++)
             seen |= 1u << order[i];
         assert_int_equal(seen, ALL);
+        since_normal = order[0] == TASK_NORMAL ? 0 : since_normal + 1;
+        assert_in_range(since_normal, 0, 16); /* evenly spread */
     }
-    assert_int_equal(first[TASK_URGENT], 28);
-    assert_int_equal(first[TASK_NORMAL], 3);
-    assert_int_equal(first[TASK_LOW], 1);
+    assert_int_equal(first[TASK_URGENT], 2800);
+    assert_int_equal(first[TASK_NORMAL], 300);
+    assert_int_equal(first[TASK_LOW], 100);
+}
+
+static void
+weights_of_1_0_0_are_strict_and_equal_ones_take_turns(void **state)
+{
+    static const unsigned strict[] = {1, 0, 0}, none[] = {0, 0, 0}, equal[] = {5, 5, 5};
+    struct link_turns turns = {{0}};
+    enum task_priority order[TASK_PRIORITY_COUNT];
+    unsigned seen = 0;
+
+    (void)state;
+    for (int turn = 0; turn < 100; turn++) {
+        link_order(&turns, turn < 50 ? strict : none, order);
+        assert_int_equal(order[0], TASK_URGENT);
+        assert_int_equal(order[1], TASK_NORMAL);
+    }
+    for (int turn = 0; turn < 3; turn++) {
+        link_order(&turns, equal, order);
+        seen |= 1u << order[0];
+    }
+    assert_int_equal(seen, ALL);
 }
 
 static void
@@ -103,6 +127,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_32_turns_28_look_at_urgent_first_3_at_normal_and_1_at_low),
+        cmocka_unit_test(weights_of_1_0_0_are_strict_and_equal_ones_take_turns),
         cmocka_unit_test(an_empty_worker_waits_for_everything_it_takes),
         cmocka_unit_test(the_last_slot_is_kept_for_urgent_work),
         cmocka_unit_test(one_slot_has_no_reserve_and_takes_one_task),
