@@ -131,8 +131,13 @@ API_SRC := \
 	api/submit.c \
 	api/submit_reply.c \
 	api/get_task.c \
+	api/change_task.c \
+	api/list_tasks.c \
+	api/dead_letters.c \
+	api/everywhere.c \
 	api/task_reply.c \
 	api/task_document.c \
+	api/batch_document.c \
 	api/result_document.c \
 	api/wait.c \
 	api/departure.c \

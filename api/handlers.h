@@ -8,10 +8,23 @@ struct exchange;
 
 /* submit.c */
 void submit_single(struct exchange *e, const char *param);
+void submit_batch(struct exchange *e, const char *param);
 
 /* get_task.c; ${param} is the id */
 void get_task(struct exchange *e, const char *param);
 void get_task_result(struct exchange *e, const char *param);
+
+/* change_task.c; ${param} is the id */
+void cancel_task(struct exchange *e, const char *param);
+void delete_task(struct exchange *e, const char *param);
+
+/* list_tasks.c */
+void list_tasks(struct exchange *e, const char *param);
+void list_dead_letters(struct exchange *e, const char *param);
+
+/* dead_letters.c; ${param} is the id */
+void requeue_dead_letter(struct exchange *e, const char *param);
+void discard_dead_letter(struct exchange *e, const char *param);
 
 /* health.c */
 void get_root(struct exchange *e, const char *param);

@@ -1,7 +1,8 @@
 /*
  * lookup.c - A task's id -> what is known of the task.
  *
- * The first model that knows the id answers; the replies of the others are awaited, because
+ * Nor does it tell whether it names a task or a batch: each model is asked for both in one
+ * round trip. The first model that knows the id answers; the replies of the others are awaited, because
  * their callbacks hold the lookup, and ignored.
  */
 #include "api/lookup.h"
@@ -18,6 +19,7 @@ struct lookup {
     size_t n_pending;
     size_t n_asked; /* models 0..n_asked-1 have been asked */
     bool is_one_model;
+    bool with_results;
     bool is_refreshed; /* the list of models was read again */
     bool is_away;      /* somebody did not answer */
     struct error error;
@@ -26,6 +28,7 @@ struct lookup {
 struct lookup_part {
     struct lookup *lookup;
     struct model *model;
+    bool is_batch;
 };
 
 static void
@@ -73,7 +76,7 @@ conclude(struct lookup *l)
     free(l);
 }
 
-/* A model's queue told what it knows of the id. */
+/* A model's queue told what it knows of the id, as a task or as a batch. */
 static void
 on_read(void *cookie, const redisReply *reply)
 {
@@ -81,13 +84,20 @@ on_read(void *cookie, const redisReply *reply)
     struct lookup *l = part->lookup;
     struct queue_task_view view;
     struct error err = {.code = ERR_UNAVAILABLE};
-    bool is_read;
+    bool is_read = reply != NULL;
+    size_t n_members;
 
     l->n_pending--;
-    is_read = reply != NULL && queue_read_parse(reply, true, &view, &err) == 0;
-    if (is_read && view.found)
-        answer(l,
-            &(struct lookup_answer){.outcome = LOOKUP_FOUND, .model = part->model, .view = &view});
+    if (is_read && part->is_batch)
+        is_read = queue_group_read_parse(reply, l->with_results, &view, &n_members, &err) == 0;
+    else if (is_read)
+        is_read = queue_read_parse(reply, true, &view, &err) == 0;
+    if (is_read && (view.found || view.is_gone))
+        answer(l, &(struct lookup_answer){.outcome = view.found ? LOOKUP_FOUND : LOOKUP_GONE,
+                      .model = part->model,
+                      .view = &view,
+                      .batch = part->is_batch && view.found ? reply : NULL,
+                      .with_results = l->with_results});
     else if (!is_read && err.code == ERR_UNAVAILABLE)
         l->is_away = true;
     else if (!is_read)
@@ -97,20 +107,33 @@ on_read(void *cookie, const redisReply *reply)
 }
 
 static int
-ask(struct lookup *l, struct model *model)
+ask_as(struct lookup *l, struct model *model, bool is_batch)
 {
     struct lookup_part *part = malloc(sizeof(*part));
     struct queue_call call;
 
     if (part == NULL)
         return -1;
-    *part = (struct lookup_part){.lookup = l, .model = model};
-    if (queue_read_call(&model->queue, l->id, true, &call, NULL) == -1 ||
+    *part = (struct lookup_part){.lookup = l, .model = model, .is_batch = is_batch};
+    if ((is_batch ? queue_group_read_call(&model->queue, l->id, l->with_results, &call, NULL)
+                  : queue_read_call(&model->queue, l->id, true, &call, NULL)) == -1 ||
         store_send(l->store, &call, on_read, part) == -1) {
         free(part);
         return -1;
     }
     l->n_pending++;
+    return 0;
+}
+
+/* -1: not asked. What fails between the two is told when the first was answered. */
+static int
+ask(struct lookup *l, struct model *model)
+{
+    models_want_load(l->models, model); /* first, so that it is there when the task is */
+    if (ask_as(l, model, false) == -1)
+        return -1;
+    if (ask_as(l, model, true) == -1)
+        error_set(&l->error, ERR_MEMORY, "out of memory");
     return 0;
 }
 
@@ -123,9 +146,9 @@ ask_new_models(struct lookup *l)
     conclude(l);
 }
 
-int
-lookup_task(struct models *models, struct store *store, struct model *model, const char *id,
-    lookup_fn fn, void *cookie)
+static int
+look_up(struct models *models, struct store *store, struct model *model, const char *id,
+    bool with_results, lookup_fn fn, void *cookie)
 {
     struct lookup *l = calloc(1, sizeof(*l));
 
@@ -137,6 +160,7 @@ lookup_task(struct models *models, struct store *store, struct model *model, con
     l->fn = fn;
     l->cookie = cookie;
     l->is_one_model = model != NULL;
+    l->with_results = with_results;
     if (model != NULL && ask(l, model) == -1)
         goto free_it;
     for (; model == NULL && l->n_asked < models_count(models); l->n_asked++)
@@ -151,4 +175,18 @@ lookup_task(struct models *models, struct store *store, struct model *model, con
 free_it:
     free(l);
     return -1;
+}
+
+int
+lookup_task(struct models *models, struct store *store, struct model *model, const char *id,
+    lookup_fn fn, void *cookie)
+{
+    return look_up(models, store, model, id, false, fn, cookie);
+}
+
+int
+lookup_results(struct models *models, struct store *store, struct model *model, const char *id,
+    lookup_fn fn, void *cookie)
+{
+    return look_up(models, store, model, id, true, fn, cookie);
 }

@@ -14,6 +14,7 @@
 
 enum lookup_outcome {
     LOOKUP_FOUND,
+    LOOKUP_GONE, /* it was there: its life is over */
     LOOKUP_ABSENT,
     LOOKUP_AWAY,   /* Redis does not answer */
     LOOKUP_FAILED, /* what is stored is corrupt, or no memory */
@@ -21,19 +22,25 @@ enum lookup_outcome {
 
 struct lookup_answer {
     enum lookup_outcome outcome;
-    const struct model *model;          /* FOUND */
-    const struct queue_task_view *view; /* FOUND; gone when the callback returns */
-    const struct error *error;          /* FAILED */
+    struct model *model;                /* FOUND, GONE */
+    const struct queue_task_view *view; /* FOUND, GONE; only until the callback returns */
+    const redisReply *batch; /* FOUND a batch: its members, for task_reply_open(); as long as view */
+    bool with_results;       /* of those members */
+    const struct error *error; /* FAILED */
 };
 
 typedef void (*lookup_fn)(void *cookie, const struct lookup_answer *answer);
 
 /**
  * lookup_task(models, store, model, id, fn, cookie):
- * ${model} NULL: any. ${fn} is called once, never before this returns, output included where
- * there is one. -1: no memory, not called.
+ * ${model} NULL: any. ${fn} is called once, never before this returns. The result of a task is
+ * there if there is one; of a batch only its members' states. -1: no memory, not called.
  */
 int lookup_task(struct models *models, struct store *store, struct model *model, const char *id,
+    lookup_fn fn, void *cookie);
+
+/** lookup_results(...): the same, with the results of a batch's members. */
+int lookup_results(struct models *models, struct store *store, struct model *model, const char *id,
     lookup_fn fn, void *cookie);
 
 #endif /* API_LOOKUP_H */

@@ -54,6 +54,8 @@ reason(int status)
         return "OK";
     case 202:
         return "Accepted";
+    case 204:
+        return "No Content";
     case 304:
         return "Not Modified";
     default:

@@ -43,7 +43,7 @@ void reply_header(struct exchange *e, const char *name, const char *value);
 /** reply_json(e, status, body): takes ${body}'s text over. */
 void reply_json(struct exchange *e, int status, struct json_out *body);
 
-/** reply_nothing(e, status): a status that has no body, 304. */
+/** reply_nothing(e, status): a status that has no body: 204, 304. */
 void reply_nothing(struct exchange *e, int status);
 
 /** reply_problem(e, problem): clears ${problem}. */

@@ -9,29 +9,29 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Does ${path} match? ${param} gets what {id} stands for. */
+/* Does ${path} match? ${params} get what the holes stand for. */
 static bool
-matches(const char *pattern, const char *path, char *param)
+matches(const char *pattern, const char *path, char params[ROUTE_PARAMS][ROUTE_PARAM_MAX + 1])
 {
-    const char *hole = strstr(pattern, "{id}");
-    const char *rest;
-    size_t before, len;
+    for (size_t i = 0; i < ROUTE_PARAMS; i++)
+        params[i][0] = '\0';
+    for (size_t i = 0; i < ROUTE_PARAMS; i++) {
+        size_t before = strcspn(pattern, "{"), len;
 
-    param[0] = '\0';
-    if (hole == NULL)
-        return strcmp(pattern, path) == 0;
-    before = (size_t)(hole - pattern);
-    if (strncmp(pattern, path, before) != 0)
-        return false;
-    len = strcspn(path + before, "/");
-    rest = hole + strlen("{id}");
-    if (len == 0 || strcmp(path + before + len, rest) != 0)
-        return false;
-    if (len > ROUTE_PARAM_MAX)
-        len = ROUTE_PARAM_MAX; /* still longer than any id, so it names nothing */
-    memcpy(param, path + before, len);
-    param[len] = '\0';
-    return true;
+        if (pattern[before] == '\0')
+            break;
+        if (strncmp(pattern, path, before) != 0)
+            return false;
+        pattern += before + strcspn(pattern + before, "}") + 1;
+        path += before;
+        if ((len = strcspn(path, "/")) == 0)
+            return false;
+        /* what is cut is still longer than any name, so it names nothing */
+        snprintf(params[i], ROUTE_PARAM_MAX + 1, "%.*s",
+            (int)(len < ROUTE_PARAM_MAX ? len : ROUTE_PARAM_MAX), path);
+        path += len;
+    }
+    return strcmp(pattern, path) == 0;
 }
 
 static const char *
@@ -70,7 +70,7 @@ route_find(const struct route *table, size_t n, enum head_method method, const c
         method = HEAD_METHOD_GET;
     for (size_t i = 0; i < n; i++) {
         if (pattern != NULL ? strcmp(table[i].pattern, pattern) != 0
-                            : !matches(table[i].pattern, path, match->param))
+                            : !matches(table[i].pattern, path, match->params))
             continue;
         pattern = table[i].pattern;
         if (table[i].serve == NULL)

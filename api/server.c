@@ -27,10 +27,16 @@ static const struct route routes[] = {
     {HEAD_METHOD_GET, "/v2/health/live", 0, get_v2_live},
     {HEAD_METHOD_GET, "/v2/health/ready", 0, get_v2_ready},
     {HEAD_METHOD_POST, "/v1/predict/single", ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES, submit_single},
-    {HEAD_METHOD_POST, "/v1/predict/batch", 0, NULL}, /* not an id of the line below */
+    {HEAD_METHOD_POST, "/v1/predict/batch", ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES, submit_batch},
     {HEAD_METHOD_GET, "/v1/predict/{id}", ROUTE_NEGOTIATES, get_task},
+    {HEAD_METHOD_GET, "/v1/tasks", 0, list_tasks},
     {HEAD_METHOD_GET, "/v1/tasks/{id}", ROUTE_NEGOTIATES, get_task},
+    {HEAD_METHOD_DELETE, "/v1/tasks/{id}", 0, delete_task},
     {HEAD_METHOD_GET, "/v1/tasks/{id}/result", ROUTE_NEGOTIATES, get_task_result},
+    {HEAD_METHOD_POST, "/v1/tasks/{id}/cancel", ROUTE_NEGOTIATES, cancel_task},
+    {HEAD_METHOD_GET, "/v1/dead-letters", 0, list_dead_letters},
+    {HEAD_METHOD_DELETE, "/v1/dead-letters/{id}", 0, discard_dead_letter},
+    {HEAD_METHOD_POST, "/v1/dead-letters/{id}/requeue", ROUTE_NEGOTIATES, requeue_dead_letter},
 };
 
 static int
@@ -161,7 +167,7 @@ on_request(struct evhttp_request *http, void *cookie)
     } else if (judge_head(e->head, &e->match, &problem) == -1) {
         reply_problem(e, &problem);
     } else {
-        e->match.route->serve(e, e->match.param);
+        e->match.route->serve(e, e->match.params[0]);
     }
 }
 

@@ -2,17 +2,20 @@
  * task_document.c - What a client is shown of a task, as JSON.
  *
  * Members and their order are those of schemas/openapi.yaml; every member is always there.
- * Estimates are null: there is no cost model yet that could fill them.
  */
 #include "api/task_document.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "api/batch_document.h"
 #include "common/clock.h"
 #include "common/utf8.h"
 
 #define RETRY_AFTER_UNKNOWN_SECONDS 5
+#define RETRY_AFTER_MAX_SECONDS     60
 
 void
 task_url(const char *id, const char *part, char *url)
@@ -24,10 +27,17 @@ int
 task_document_open(struct task_document *d, const char *id, const char *model,
     const struct queue_task_view *view, struct error *err)
 {
+    return task_document_open_part(d, id, model, view, true, err);
+}
+
+int
+task_document_open_part(struct task_document *d, const char *id, const char *model,
+    const struct queue_task_view *view, bool with_result, struct error *err)
+{
     *d = (struct task_document){.id = id, .model = model, .view = *view};
     if (task_about_decode(view->about, view->about_size, &d->about, err) == -1)
         return -1;
-    if (view->status != TASK_COMPLETED)
+    if (view->status != TASK_COMPLETED || !with_result)
         return 0;
     if (view->output == NULL) {
         error_set(err, ERR_CORRUPT, "stored task: completed without an output");
@@ -45,15 +55,90 @@ clear_about:
 void
 task_document_close(struct task_document *d)
 {
+    if (d->members != NULL) /* the first of them lends its metadata */
+        d->about = (struct task_about){0};
+    for (size_t i = 0; i < d->n_members; i++)
+        task_document_close(&d->members[i]);
+    free(d->members);
+    free(d->member_ids);
+    d->members = NULL;
+    d->member_ids = NULL;
+    d->n_members = 0;
     task_about_clear(&d->about);
     result_free(d->result);
     d->result = NULL;
 }
 
+void
+task_document_as_new(struct task_document *d)
+{
+    struct queue_task_view *v = &d->view;
+
+    for (size_t i = 0; i < d->n_members; i++)
+        task_document_as_new(&d->members[i]);
+    result_free(d->result);
+    d->result = NULL;
+    v->status = TASK_QUEUED;
+    v->position = v->position > 0 ? v->position : 1;
+    v->attempts = v->step = 0;
+    v->started_ms = v->finished_ms = 0;
+    if (d->members != NULL)
+        batch_document_sum_up(d);
+}
+
+bool
+task_document_has_result(const struct task_document *d)
+{
+    for (size_t i = 0; i < d->n_members; i++) {
+        if (d->members[i].result != NULL)
+            return true;
+    }
+    return d->result != NULL;
+}
+
+/* ---- estimates ---- */
+
+struct queue_work
+task_document_work(const struct task_document *d)
+{
+    const struct queue_task_view *v = &d->view;
+
+    return (struct queue_work){
+        .priority = v->priority,
+        .position = v->position > 0 ? v->position : 0,
+        .is_running = v->status == TASK_PROCESSING,
+        .prefill_tokens = v->prefill_tokens,
+        .horizon = d->about.n_horizon,
+        .samples = d->about.sample_count,
+        .step = v->step,
+    };
+}
+
+void
+task_document_estimate(struct task_document *d, const struct queue_load *load)
+{
+    struct queue_work work;
+
+    d->has_estimate = false;
+    if (load == NULL || task_status_is_terminal(d->view.status))
+        return;
+    work = task_document_work(d);
+    d->has_estimate =
+        d->members != NULL
+            ? batch_document_estimate(d, load, &d->start_seconds, &d->finish_seconds)
+            : queue_estimate(load, &work, &d->start_seconds, &d->finish_seconds);
+}
+
 int
 task_retry_after(const struct task_document *d)
 {
-    return task_status_is_terminal(d->view.status) ? 0 : RETRY_AFTER_UNKNOWN_SECONDS;
+    if (task_status_is_terminal(d->view.status))
+        return 0;
+    if (!d->has_estimate)
+        return RETRY_AFTER_UNKNOWN_SECONDS;
+    if (!(d->finish_seconds < RETRY_AFTER_MAX_SECONDS))
+        return RETRY_AFTER_MAX_SECONDS;
+    return d->finish_seconds > 1 ? (int)ceil(d->finish_seconds) : 1;
 }
 
 /* ---- errors ---- */
@@ -199,6 +284,13 @@ task_warnings_write(const struct task_document *d, struct json_out *out)
     json_out_close(out, ']');
 }
 
+/* To the millisecond: more digits would claim what an average cannot know. */
+static void
+write_seconds(struct json_out *out, const char *name, double seconds)
+{
+    json_out_double(out, name, round(seconds * 1000) / 1000);
+}
+
 static void
 write_queue(const struct task_document *d, struct json_out *out)
 {
@@ -217,9 +309,14 @@ write_queue(const struct task_document *d, struct json_out *out)
         json_out_integer(out, "position", v->position);
     if (v->status == TASK_PROCESSING)
         json_out_integer(out, "estimated_start_seconds", 0);
+    else if (d->has_estimate)
+        write_seconds(out, "estimated_start_seconds", d->start_seconds);
     else
         json_out_null(out, "estimated_start_seconds");
-    json_out_null(out, "estimated_finish_seconds");
+    if (d->has_estimate)
+        write_seconds(out, "estimated_finish_seconds", d->finish_seconds);
+    else
+        json_out_null(out, "estimated_finish_seconds");
     json_out_close(out, '}');
 }
 
@@ -253,12 +350,23 @@ write_urls(const struct task_document *d, struct json_out *out)
 }
 
 void
+task_data_write(const struct task_document *d, const char *name, struct json_out *out)
+{
+    if (d->members != NULL)
+        batch_results_write(d, name, out);
+    else
+        task_result_write(d, name, out);
+}
+
+void
 task_document_write(const struct task_document *d, bool with_data, struct json_out *out)
 {
     const struct queue_task_view *v = &d->view;
 
     json_out_open(out, NULL, '{');
     json_out_text(out, "task_id", d->id);
+    if (v->group[0] != '\0')
+        json_out_text(out, "batch_id", v->group);
     json_out_text(out, "status", task_status_name(v->status));
     json_out_text(out, "model", d->model);
     json_out_text(out, "priority", task_priority_name(v->priority));
@@ -272,10 +380,12 @@ task_document_write(const struct task_document *d, bool with_data, struct json_o
         json_out_bool(out, "cancel_requested", true);
     write_queue(d, out);
     write_progress(d, out);
-    if (with_data && d->result != NULL)
-        task_result_write(d, "data", out);
+    if (with_data && (d->result != NULL || d->members != NULL))
+        task_data_write(d, "data", out);
     else
         json_out_null(out, "data");
+    if (d->members != NULL)
+        batch_members_write(d, out);
     write_error(d, out);
     task_warnings_write(d, out);
     json_out_open(out, "metadata", '{');
@@ -283,5 +393,7 @@ task_document_write(const struct task_document *d, bool with_data, struct json_o
         json_out_text(out, d->about.metadata[i].name, d->about.metadata[i].value);
     json_out_close(out, '}');
     write_urls(d, out);
+    if (d->shows_owner)
+        json_out_text_n(out, "owner", v->owner, v->owner_len);
     json_out_close(out, '}');
 }

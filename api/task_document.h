@@ -1,7 +1,7 @@
 /*
  * task_document.h - What a client is shown of a task, as JSON.
  *
- * Two files: task_document.c, and result_document.c for `data`. Pure: a view of the stored task in, text out. Stored bytes are hostile until decoded; what
+ * Three files: task_document.c, result_document.c for `data`, batch_document.c for batches. Pure: a view of the stored task in, text out. Stored bytes are hostile until decoded; what
  * does not decode is an error, never half a document.
  */
 #ifndef API_TASK_DOCUMENT_H
@@ -14,6 +14,7 @@
 #include "api/json_out.h"
 #include "common/error.h"
 #include "common/queue/queue.h"
+#include "common/queue/queue_admin.h"
 #include "common/result.h"
 #include "common/task.h"
 
@@ -26,6 +27,12 @@ struct task_document {
     struct queue_task_view view; /* its pointers live as long as the reply they point into */
     struct task_about about;
     struct result *result; /* of a completed task, else NULL */
+    bool has_estimate;     /* in seconds from now, of a task that has not ended */
+    double start_seconds, finish_seconds;
+    size_t n_members; /* a batch: view and about are what its members are together */
+    struct task_document *members;
+    char (*member_ids)[ID_LEN + 1];
+    bool shows_owner;      /* in lists of everybody's tasks */
 };
 
 /**
@@ -35,6 +42,25 @@ struct task_document {
 int task_document_open(struct task_document *d, const char *id, const char *model,
     const struct queue_task_view *view, struct error *err);
 void task_document_close(struct task_document *d);
+
+/** task_document_open_part(...): the same; without ${with_result} a completed task has none here. */
+int task_document_open_part(struct task_document *d, const char *id, const char *model,
+    const struct queue_task_view *view, bool with_result, struct error *err);
+
+/** task_document_as_new(d): as it was at its submit, even if a worker was faster. */
+void task_document_as_new(struct task_document *d);
+
+/** task_document_estimate(d, load): when it will be done; ${load} NULL: not known. */
+void task_document_estimate(struct task_document *d, const struct queue_load *load);
+
+/** task_document_work(d): what is to be done, for queue_estimate(). */
+struct queue_work task_document_work(const struct task_document *d);
+
+/** task_document_has_result(d): of a batch, of one member at least. */
+bool task_document_has_result(const struct task_document *d);
+
+/** task_data_write(d, name, out): `data` of a document, body of a result: one forecast, or an array. */
+void task_data_write(const struct task_document *d, const char *name, struct json_out *out);
 
 /** task_document_write(d, with_data, out): the whole document; without ${with_data}, data is null. */
 void task_document_write(const struct task_document *d, bool with_data, struct json_out *out);

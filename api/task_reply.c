@@ -4,12 +4,35 @@
 #include "api/task_reply.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "api/batch_document.h"
+#include "api/server.h"
+#include "common/clock.h"
+
+/* The task was there; its tombstone says how it ended. */
+static void
+refuse_gone(struct exchange *e, const struct queue_task_view *view)
+{
+    struct problem problem = {0};
+    char finished_at[CLOCK_RFC3339_MAX];
+
+    problem_set(&problem, 410, "result_expired", "the task has ended and its life is over");
+    problem_extra(&problem, "task_id", cJSON_CreateString(e->task_id));
+    clock_format_ms(view->finished_ms, finished_at);
+    problem_extra(&problem, "finished_at", cJSON_CreateString(finished_at));
+    problem_extra(&problem, "task_status", cJSON_CreateString(task_status_name(view->status)));
+    reply_problem(e, &problem);
+}
 
 void
 task_reply_other(struct exchange *e, const struct lookup_answer *answer)
 {
     switch (answer->outcome) {
+    case LOOKUP_GONE:
+        refuse_gone(e, answer->view);
+        break;
     case LOOKUP_FAILED:
         reply_error(e, answer->error);
         break;
@@ -23,20 +46,27 @@ task_reply_other(struct exchange *e, const struct lookup_answer *answer)
     }
 }
 
-/* Decode what was found; on failure ${e} is answered. */
-static int
-open_document(struct exchange *e, const struct lookup_answer *answer, struct task_document *d)
+int
+task_reply_open(struct exchange *e, const struct lookup_answer *answer, struct task_document *d)
 {
     struct error err;
+    int status;
 
     if (answer->outcome != LOOKUP_FOUND) {
         task_reply_other(e, answer);
         return -1;
     }
-    if (task_document_open(d, e->task_id, answer->model->queue.model, answer->view, &err) == -1) {
+    if (answer->batch != NULL)
+        status = batch_document_open(d, e->task_id, answer->model->queue.model, answer->batch,
+            answer->with_results, &err);
+    else
+        status =
+            task_document_open(d, e->task_id, answer->model->queue.model, answer->view, &err);
+    if (status == -1) {
         reply_error(e, &err);
         return -1;
     }
+    task_document_estimate(d, models_load(answer->model));
     return 0;
 }
 
@@ -71,10 +101,42 @@ task_reply_document(
 {
     struct task_document d;
 
-    if (open_document(e, answer, &d) == -1)
+    if (task_reply_open(e, answer, &d) == -1)
         return;
     task_reply_opened(e, status, &d, with_data);
     task_document_close(&d);
+}
+
+struct reading {
+    struct exchange *exchange;
+    int status;
+};
+
+/* The task was read. */
+static void
+on_task_read(void *cookie, const struct lookup_answer *answer)
+{
+    struct reading *r = cookie;
+
+    task_reply_document(r->exchange, r->status, answer, true);
+    free(r);
+}
+
+void
+task_reply_read(struct exchange *e, int status, struct model *model)
+{
+    struct reading *r = malloc(sizeof(*r));
+    struct error err;
+
+    if (r != NULL) {
+        *r = (struct reading){.exchange = e, .status = status};
+        if (lookup_task(e->server->models, e->server->store, model, e->task_id, on_task_read, r) ==
+            0)
+            return;
+        free(r);
+    }
+    error_set(&err, ERR_MEMORY, "no memory to look a task up");
+    reply_error(e, &err);
 }
 
 void
@@ -150,9 +212,9 @@ task_reply_result(struct exchange *e, const struct lookup_answer *answer)
     struct json_out body;
     char etag[ID_LEN + sizeof("\".json\"")];
 
-    if (open_document(e, answer, &d) == -1)
+    if (task_reply_open(e, answer, &d) == -1)
         return;
-    if (d.result == NULL) {
+    if (!task_status_is_terminal(d.view.status) || !task_document_has_result(&d)) {
         refuse_result(e, &d);
         goto close_document;
     }
@@ -163,7 +225,7 @@ task_reply_result(struct exchange *e, const struct lookup_answer *answer)
         goto close_document;
     }
     json_out_init(&body);
-    task_result_write(&d, NULL, &body);
+    task_data_write(&d, NULL, &body);
     reply_json(e, 200, &body);
 
 close_document:

@@ -16,6 +16,13 @@
 void task_reply_document(
     struct exchange *e, int status, const struct lookup_answer *answer, bool with_data);
 
+/** task_reply_open(e, answer, d): what was found, decoded, with estimates, for task_document_close(); -1: ${e} is answered. */
+int task_reply_open(
+    struct exchange *e, const struct lookup_answer *answer, struct task_document *d);
+
+/** task_reply_read(e, status, model): read the task ${e} names in ${model}, and reply its document. */
+void task_reply_read(struct exchange *e, int status, struct model *model);
+
 /** task_reply_opened(e, status, d, with_data): the same of a document that is open; it stays open. */
 void task_reply_opened(
     struct exchange *e, int status, const struct task_document *d, bool with_data);

@@ -34,6 +34,7 @@ static const struct route table[] = {
     {HEAD_METHOD_GET, "/v1/tasks/{id}", 0, serve},
     {HEAD_METHOD_DELETE, "/v1/tasks/{id}", 0, serve},
     {HEAD_METHOD_GET, "/v1/tasks/{id}/result", 0, serve},
+    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/pause", 0, serve},
 };
 
 static enum route_outcome
@@ -51,10 +52,10 @@ a_path_names_its_resource_byte_for_byte(void **state)
     assert_int_equal(find(HEAD_METHOD_GET, "/", &m), ROUTE_FOUND);
     assert_int_equal(find(HEAD_METHOD_HEAD, "/v1/tasks/abc", &m), ROUTE_FOUND);
     assert_ptr_equal(m.route, &table[4]);
-    assert_string_equal(m.param, "abc");
+    assert_string_equal(m.params[0], "abc");
     assert_int_equal(find(HEAD_METHOD_DELETE, "/v1/tasks/abc", &m), ROUTE_FOUND);
     assert_ptr_equal(m.route, &table[5]);
-    assert_string_equal(m.param, "abc");
+    assert_string_equal(m.params[0], "abc");
     assert_int_equal(find(HEAD_METHOD_GET, "/v1/tasks/abc/result", &m), ROUTE_FOUND);
     assert_ptr_equal(m.route, &table[6]);
     for (size_t i = 0; i < 8; i++) {
@@ -63,6 +64,24 @@ a_path_names_its_resource_byte_for_byte(void **state)
 
         assert_int_equal(find(HEAD_METHOD_GET, unknown[i], &m), ROUTE_UNKNOWN_PATH);
     }
+}
+
+static void
+a_path_may_name_two_things(void **state)
+{
+    static const char *const unknown[] = {"/v1/queues/a/pause", "/v1/queues/a//pause",
+        "/v1/queues//b/pause", "/v1/queues/a/b/c/pause", "/v1/queues/a/b", "/v1/queues/a/b/pause/"};
+    struct route_match m;
+
+    (void)state;
+    assert_int_equal(find(HEAD_METHOD_POST, "/v1/queues/a.b/urgent/pause", &m), ROUTE_FOUND);
+    assert_string_equal(m.params[0], "a.b");
+    assert_string_equal(m.params[1], "urgent");
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+        assert_int_equal(find(HEAD_METHOD_POST, unknown[i], &m), ROUTE_UNKNOWN_PATH);
+    assert_int_equal(find(HEAD_METHOD_GET, "/v1/tasks/abc", &m), ROUTE_FOUND);
+    assert_string_equal(m.params[0], "abc");
+    assert_string_equal(m.params[1], "");
 }
 
 static void
@@ -88,7 +107,7 @@ a_segment_longer_than_any_id_still_matches(void **state)
     (void)state;
     snprintf(path, sizeof(path), "/v1/tasks/%0*d", ROUTE_PARAM_MAX + 20, 0);
     assert_int_equal(find(HEAD_METHOD_GET, path, &m), ROUTE_FOUND);
-    assert_int_equal(strlen(m.param), ROUTE_PARAM_MAX);
+    assert_int_equal(strlen(m.params[0]), ROUTE_PARAM_MAX);
 }
 
 /* ---- Prefer ---- */
@@ -218,6 +237,48 @@ a_parameter_is_whole_in_range_and_given_once(void **state)
     problem_clear(&problem);
 }
 
+static void
+a_text_is_decoded_fits_and_is_given_once(void **state)
+{
+    static const struct {
+        const char *query, *text; /* NULL: refused */
+    } cases[] = {
+        {"", ""},
+        {"x=1&other=2", ""},
+        {"name=", ""},
+        {"name", ""},
+        {"name=abc", "abc"},
+        {"a=1&name=b%2Fc+d%c3%BC&z", "b/c d\xc3\xbc"},
+        {"name=12345678", "12345678"},
+        {"name=123456789", NULL},
+        {"name=%31%32%33%34%35%36%37%38", "12345678"},
+        {"name=a&name=a", NULL},
+        {"name=%", NULL},
+        {"name=%4", NULL},
+        {"name=%4&x=1", NULL},
+        {"name=%g0", NULL},
+        {"name=%0g", NULL},
+        {"name=a%00b", NULL},
+        {"names=1", ""},
+    };
+    struct problem problem = {0};
+    char text[9];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int status = query_text(cases[i].query, "name", text, sizeof(text), &problem);
+
+        assert_int_equal(status, cases[i].text != NULL ? 0 : -1);
+        if (cases[i].text != NULL)
+            assert_string_equal(text, cases[i].text);
+        else
+            assert_string_equal(problem.code, "bad_parameter");
+        problem_clear(&problem);
+    }
+    assert_int_equal(query_text(NULL, "name", text, sizeof(text), &problem), 0);
+    assert_string_equal(text, "");
+}
+
 /* ---- Idempotency-Key ---- */
 
 static int
@@ -311,6 +372,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_path_names_its_resource_byte_for_byte),
+        cmocka_unit_test(a_path_may_name_two_things),
         cmocka_unit_test(another_method_is_told_which_there_are),
         cmocka_unit_test(a_segment_longer_than_any_id_still_matches),
         cmocka_unit_test(preferences_are_read_or_ignored),
@@ -318,6 +380,7 @@ main(void)
         cmocka_unit_test(bodies_are_in_json_or_msgpack),
         cmocka_unit_test(the_most_specific_range_gives_the_quality),
         cmocka_unit_test(a_parameter_is_whole_in_range_and_given_once),
+        cmocka_unit_test(a_text_is_decoded_fits_and_is_given_once),
         cmocka_unit_test(a_key_is_a_token_or_a_quoted_string),
         cmocka_unit_test(no_two_lists_of_parts_hash_alike),
         cmocka_unit_test(only_numeric_addresses_are_listened_on),
