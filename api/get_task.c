@@ -21,6 +21,12 @@ struct reading {
     bool is_result;
 };
 
+static bool
+wants_results(const struct reading *r)
+{
+    return r->is_result || r->with_data;
+}
+
 /* The task was read. */
 static void
 on_task_read(void *cookie, const struct lookup_answer *answer)
@@ -34,11 +40,18 @@ on_task_read(void *cookie, const struct lookup_answer *answer)
     free(r);
 }
 
-/* The task ended, or the wait did. */
+/* The task ended, or the wait did. While a batch was waited for, its results were not read. */
 static void
 on_waited(void *cookie, enum wait_end end, const struct lookup_answer *answer)
 {
+    struct reading *r = cookie;
+    struct exchange *e = r->exchange;
+
     (void)end; /* the present document is right for all of them */
+    if (answer->outcome == LOOKUP_FOUND && answer->batch != NULL && wants_results(r) &&
+        lookup_results(
+            e->server->models, e->server->store, answer->model, e->task_id, on_task_read, r) == 0)
+        return;
     on_task_read(cookie, answer);
 }
 
@@ -62,7 +75,8 @@ read_task(struct exchange *e, const char *id, struct reading reading, long wait_
     if (wait_seconds > 0 && wait_for_task(server->waiters, e, NULL, e->task_id,
                                 (double)wait_seconds, on_waited, r) == 0)
         return;
-    if (lookup_task(server->models, server->store, NULL, e->task_id, on_task_read, r) == 0)
+    if ((wants_results(r) ? lookup_results : lookup_task)(
+            server->models, server->store, NULL, e->task_id, on_task_read, r) == 0)
         return;
     free(r);
 

@@ -24,8 +24,9 @@ struct lookup_answer {
     enum lookup_outcome outcome;
     struct model *model;                /* FOUND, GONE */
     const struct queue_task_view *view; /* FOUND, GONE; only until the callback returns */
-    const redisReply *batch; /* FOUND a batch: its members, for task_reply_open(); as long as view */
-    bool with_results;       /* of those members */
+    const redisReply
+        *batch;        /* FOUND a batch: its members, for task_reply_open(); as long as view */
+    bool with_results; /* of those members */
     const struct error *error; /* FAILED */
 };
 

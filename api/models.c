@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "api/store.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define MODELS_REFRESH_MS 1000
+#define MODELS_LOAD_MS    20 /* a load is as good as new so long: polls of many clients share it */
 #define MODELS_FIRST_MS   50 /* until the default model's fleet was seen for the first time */
 
 struct models {
@@ -153,6 +155,63 @@ models_ask_fleet(struct models *models, struct model *model, models_fleet_fn fn,
         return -1;
     }
     return 0;
+}
+
+/* ---- load ---- */
+
+struct load_ask {
+    struct model *model;
+    models_load_fn fn;
+    void *cookie;
+};
+
+static void
+on_load(void *cookie, const redisReply *reply)
+{
+    struct load_ask *ask = cookie;
+    struct model *model = ask->model;
+    struct error err;
+
+    model->has_load = reply != NULL;
+    if (reply != NULL && queue_load_parse(reply, &model->load, &err) == -1) {
+        log_error("api.models", "the load cannot be read", LOG_TEXT("model", model->queue.model),
+            LOG_TEXT("error_message", err.text));
+        model->has_load = false;
+    }
+    if (ask->fn != NULL)
+        ask->fn(ask->cookie, models_load(model));
+    free(ask);
+}
+
+int
+models_ask_load(struct models *models, struct model *model, models_load_fn fn, void *cookie)
+{
+    struct load_ask *ask = malloc(sizeof(*ask));
+    struct queue_call call;
+
+    if (ask == NULL)
+        return -1;
+    *ask = (struct load_ask){.model = model, .fn = fn, .cookie = cookie};
+    if (queue_load_call(&model->queue, &call, NULL) == -1 ||
+        store_send(models->store, &call, on_load, ask) == -1) {
+        free(ask);
+        return -1;
+    }
+    model->load_asked_ms = clock_monotonic_ms();
+    return 0;
+}
+
+void
+models_want_load(struct models *models, struct model *model)
+{
+    if (model->load_asked_ms == 0 || clock_monotonic_ms() - model->load_asked_ms >= MODELS_LOAD_MS)
+        (void)models_ask_load(models, model, NULL, NULL); /* else the one before goes on */
+}
+
+const struct queue_load *
+models_load(const struct model *model)
+{
+    return model->has_load ? &model->load : NULL;
 }
 
 static void

@@ -14,6 +14,7 @@
 
 #include "common/error.h"
 #include "common/queue/queue.h"
+#include "common/queue/queue_admin.h"
 
 struct models;
 struct store;
@@ -23,6 +24,9 @@ struct model { /* stays where it is until models_free() */
     bool is_seen;     /* the fleet was read at least once */
     size_t n_live;    /* workers with a fresh heartbeat, when last read */
     uint32_t context; /* C as a worker last told it, 0 if none ever did */
+    struct queue_load load;
+    bool has_load;         /* the last time it was asked for it was told */
+    int64_t load_asked_ms; /* on our clock, 0 never */
 };
 
 struct models *models_new(
@@ -42,5 +46,18 @@ typedef void (*models_fleet_fn)(void *cookie, const struct queue_fleet *fleet); 
 
 /** models_ask_fleet(models, model, fn, cookie): who serves ${model} at this moment; as above. */
 int models_ask_fleet(struct models *models, struct model *model, models_fleet_fn fn, void *cookie);
+
+/* ---- how much there is to do, for estimates ---- */
+
+/** models_want_load(models, model): ask for it unless it is as good as new; whoever asks Redis next has it in time. */
+void models_want_load(struct models *models, struct model *model);
+
+/** models_load(model): as it was last told, NULL when not known. */
+const struct queue_load *models_load(const struct model *model);
+
+typedef void (*models_load_fn)(void *cookie, const struct queue_load *load); /* NULL: not known */
+
+/** models_ask_load(models, model, fn, cookie): at this moment; as models_ask_fleet(). */
+int models_ask_load(struct models *models, struct model *model, models_load_fn fn, void *cookie);
 
 #endif /* API_MODELS_H */

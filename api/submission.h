@@ -17,18 +17,26 @@
 struct submission {
     struct exchange *exchange;
     struct model *model;
+    enum request_kind kind;
     struct request request;
+    char (*task_ids)[ID_LEN + 1]; /* of its series, once they were sent */
     struct prefer prefer;
-    bool is_sync;       /* held by default, as the FastAPI service did */
-    bool is_replay;     /* an Idempotency-Key met its first request */
-    bool is_new;        /* this request made the task */
-    int64_t created_ms; /* our clock; only for a document Redis could not be asked for */
+    bool is_sync;          /* held by default, as the FastAPI service did */
+    bool is_replay;        /* an Idempotency-Key met its first request */
+    bool is_new;           /* this request made the task */
+    bool is_unmeetable;    /* its deadline: it may only repeat an earlier request */
+    double finish_seconds; /* estimated, when the deadline is unmeetable */
+    const char *why_full;  /* static text, while the backlog is asked for */
+    int64_t created_ms;    /* our clock; only for a document Redis could not be asked for */
     char scope[IDEMPOTENCY_HEX + 1]; /* of the Idempotency-Key, "" without one */
     char digest[IDEMPOTENCY_HEX + 1];
 };
 
-/** submit_reply_accepted(s, answer): 202 with ${answer}'s document; without one, with what this request knows of its own task. */
-void submit_reply_accepted(struct submission *s, const struct lookup_answer *answer);
+/**
+ * submit_reply_accepted(s, answer, as_new): 202 with ${answer}'s document; without one, with what
+ * this request knows of its own task. ${as_new}: a task this request made is shown as it was then.
+ */
+void submit_reply_accepted(struct submission *s, const struct lookup_answer *answer, bool as_new);
 
 /** submit_reply_end(s, answer): a held submit whose task ended: 200 in the old shape, or the problem it ended with. */
 void submit_reply_end(struct submission *s, const struct lookup_answer *answer);
@@ -36,8 +44,11 @@ void submit_reply_end(struct submission *s, const struct lookup_answer *answer);
 /** submit_reply_sync_over(s, end): sync mode and time is up, or the process stops: the task goes on. */
 void submit_reply_sync_over(struct submission *s, enum wait_end end);
 
-/** submit_refuse_full(e, why): 503 queue_full, with a time to come back. */
-void submit_refuse_full(struct exchange *e, const char *why);
+/** submit_refuse_full(s, load): 503 queue_full, for s->why_full, with a time to come back; ${load} may be NULL. */
+void submit_refuse_full(struct submission *s, const struct queue_load *load);
+
+/** submit_refuse_deadline(s): 422 deadline_unmeetable, by s->finish_seconds. */
+void submit_refuse_deadline(struct submission *s);
 
 /** submit_refuse_mismatch(e, first_id): 422: the Idempotency-Key met another request. */
 void submit_refuse_mismatch(struct exchange *e, const char *first_id);

@@ -1,13 +1,18 @@
 /*
- * submit.c - POST /v1/predict/single: a body becomes a queued task.
+ * submit.c - POST /v1/predict/single and /batch: a body becomes queued tasks.
  *
  *   judge body -> store (one script) -> read the task -> 202
  *                                    `-> hold (Prefer: wait, sync mode) -> 200, 202, 504
+ *
+ * A deadline is compared with the estimate before anything is stored. A request with an
+ * Idempotency-Key is sent even then, to a queue without room: only the script knows whether
+ * it repeats an earlier one, which is answered whatever the queue looks like now.
  *
  * From the moment the task is stored the client gets its id, whatever happens after: a
  * refusal then would make it submit twice.
  */
 #include <event2/buffer.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -33,6 +38,7 @@ static void
 submission_free(struct submission *s)
 {
     request_clear(&s->request);
+    free(s->task_ids);
     free(s);
 }
 
@@ -87,18 +93,21 @@ static void
 on_new_task_read(void *cookie, const struct lookup_answer *answer)
 {
     struct submission *s = cookie;
-    struct lookup_answer shown = *answer;
-    struct queue_task_view view;
 
-    if (s->is_new && answer->outcome == LOOKUP_FOUND) {
-        view = *answer->view;
-        view.status = TASK_QUEUED;
-        view.position = view.position > 0 ? view.position : 1;
-        view.attempts = view.step = 0;
-        view.started_ms = view.finished_ms = 0;
-        shown.view = &view;
-    }
-    submit_reply_accepted(s, &shown);
+    submit_reply_accepted(s, answer, true);
+    submission_free(s);
+}
+
+/* The results of a batch whose hold is over. */
+static void
+on_results_read(void *cookie, const struct lookup_answer *answer)
+{
+    struct submission *s = cookie;
+
+    if (answer->outcome == LOOKUP_FOUND && task_status_is_terminal(answer->view->status))
+        submit_reply_end(s, answer);
+    else
+        submit_reply_accepted(s, answer, false);
     submission_free(s);
 }
 
@@ -107,13 +116,21 @@ static void
 on_waited(void *cookie, enum wait_end end, const struct lookup_answer *answer)
 {
     struct submission *s = cookie;
+    struct server *server = s->exchange->server;
+    bool has_ended =
+        answer->outcome == LOOKUP_FOUND && task_status_is_terminal(answer->view->status);
 
-    if (answer->outcome == LOOKUP_FOUND && task_status_is_terminal(answer->view->status))
+    /* while it was waited for they were not read; nor are they for a client that must poll */
+    if (answer->outcome == LOOKUP_FOUND && answer->batch != NULL && (has_ended || !s->is_sync) &&
+        lookup_results(
+            server->models, server->store, s->model, s->exchange->task_id, on_results_read, s) == 0)
+        return;
+    if (has_ended)
         submit_reply_end(s, answer);
     else if (s->is_sync)
         submit_reply_sync_over(s, end);
     else
-        submit_reply_accepted(s, answer);
+        submit_reply_accepted(s, answer, false);
     submission_free(s);
 }
 
@@ -127,6 +144,7 @@ follow_task(struct submission *s)
                                 : s->prefer.wait_seconds;
     struct lookup_answer unknown = {.outcome = LOOKUP_AWAY};
 
+    (void)models_ask_load(server->models, s->model, NULL, NULL); /* with this task in it */
     if (seconds > 0 &&
         wait_for_task(server->waiters, e, s->model, e->task_id, seconds, on_waited, s) == 0)
         return;
@@ -134,7 +152,31 @@ follow_task(struct submission *s)
         s->prefer.has_wait = s->prefer.respond_async = false; /* not applied, so not claimed */
     if (lookup_task(server->models, server->store, s->model, e->task_id, on_new_task_read, s) == 0)
         return;
-    submit_reply_accepted(s, &unknown);
+    submit_reply_accepted(s, &unknown, true);
+    submission_free(s);
+}
+
+/* How long the queue is, as far as it is known. */
+static void
+on_backlog_known(void *cookie, const struct queue_load *load)
+{
+    struct submission *s = cookie;
+
+    submit_refuse_full(s, load);
+    submission_free(s);
+}
+
+/* Nothing was stored: ${why}, a static text. */
+static void
+refuse_full(struct submission *s, const char *why)
+{
+    s->why_full = why;
+    if (s->is_unmeetable) /* then there was no room for it to begin with */
+        submit_refuse_deadline(s);
+    else if (models_ask_load(s->exchange->server->models, s->model, on_backlog_known, s) == 0)
+        return;
+    else
+        submit_refuse_full(s, NULL);
     submission_free(s);
 }
 
@@ -166,17 +208,17 @@ on_submitted(void *cookie, const redisReply *reply)
         follow_task(s);
         return;
     case QUEUE_FULL:
-        submit_refuse_full(e, "the queue of this priority is full");
-        break;
+        refuse_full(s, "the queue of this priority is full");
+        return;
     case QUEUE_BYTES_FULL:
-        submit_refuse_full(e, "the queue of this model holds as many bytes as it may");
-        break;
+        refuse_full(s, "the queue of this model holds as many bytes as it may");
+        return;
     case QUEUE_DRAINING:
-        submit_refuse_full(e, "the queue takes no new tasks while it is being emptied");
-        break;
+        refuse_full(s, "the queue takes no new tasks while it is being emptied");
+        return;
     case QUEUE_OUT_OF_MEMORY:
-        submit_refuse_full(e, "the task store has no memory left");
-        break;
+        refuse_full(s, "the task store has no memory left");
+        return;
     case QUEUE_OTHER_REQUEST:
         submit_refuse_mismatch(e, done.id);
         break;
@@ -191,35 +233,60 @@ free_it:
 
 /* ---- from the body to the script ---- */
 
-/* Encode and send; 0, or -1 with ${err} and nothing sent. */
-static int
-send_task(struct submission *s, struct error *err)
-{
-    const struct request_series *r = &s->request.series[0];
-    const struct config *config = s->exchange->server->config;
-    struct task_bytes input = {0}, about = {0};
-    struct queue_call call;
-    char id[ID_LEN + 1];
-    uint32_t context = s->model->context != 0 ? s->model->context : SUBMIT_CONTEXT_UNKNOWN;
-    struct task_cost cost = task_cost(r->task->n_history, r->task->n_horizon,
-        r->task->params.sample_count, r->task->params.context_mode, context);
-    int status = -1;
+_Static_assert(REQUEST_BATCH_SERIES_MAX <= QUEUE_SERIES_MAX, "a batch is one submission");
 
-    id_new(id);
+static struct task_cost
+cost_of(const struct submission *s, const struct task *task)
+{
+    uint32_t context = s->model->context != 0 ? s->model->context : SUBMIT_CONTEXT_UNKNOWN;
+
+    return task_cost(task->n_history, task->n_horizon, task->params.sample_count,
+        task->params.context_mode, context);
+}
+
+/* One series as the script takes it; what it points to is the caller's to free. */
+static int
+encode_series(const struct submission *s, size_t i, struct queue_series *series, struct error *err)
+{
+    const struct request_series *r = &s->request.series[i];
+    struct task_bytes input = {0}, about = {0};
+    struct task_cost cost = cost_of(s, r->task);
+
     if (task_encode(r->task, &input, err) == -1)
         return -1;
-    if (task_about_encode(&r->about, &about, err) == -1)
-        goto free_input;
-    struct queue_series series = {
-        .task_id = id,
+    if (task_about_encode(&r->about, &about, err) == -1) {
+        free(input.data);
+        return -1;
+    }
+    *series = (struct queue_series){
+        .task_id = s->task_ids[i],
         .prefill_tokens = cost.prefill_tokens,
         .decode_steps = cost.decode_steps,
+        .horizon = (uint32_t)r->task->n_horizon,
         .input = input.data,
         .input_size = input.size,
         .about = about.data,
         .about_size = about.size,
     };
-    struct queue_submission submission = {
+    return 0;
+}
+
+static void
+free_encoded(struct queue_series *series, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free((void *)series[i].input);
+        free((void *)series[i].about);
+    }
+    free(series);
+}
+
+static struct queue_submission
+submission_args(const struct submission *s, const char *id, const struct queue_series *series)
+{
+    const struct config *config = s->exchange->server->config;
+
+    return (struct queue_submission){
         .id = id,
         .priority = s->request.priority,
         .owner = SERVER_OWNER,
@@ -229,25 +296,105 @@ send_task(struct submission *s, struct error *err)
         .idem_ttl_ms = QUEUE_IDEM_TTL_MS,
         .deadline_in_ms = s->request.deadline_ms,
         .max_attempts = QUEUE_MAX_ATTEMPTS,
-        .max_queued = config_integer(config, CONFIG_QUEUE_MAX_TASKS),
+        .max_queued = s->is_unmeetable ? 0 : config_integer(config, CONFIG_QUEUE_MAX_TASKS),
         .max_bytes = config_integer(config, CONFIG_QUEUE_MAX_MB) * 1024 * 1024,
-        .n_series = 1,
-        .series = &series,
+        .n_series = s->request.n_series,
+        .series = series,
     };
-    if (queue_submit_call(&s->model->queue, &submission, &call, err) == -1)
-        goto free_about;
+}
+
+/* Encode and send; 0, or -1 with ${err} and nothing sent. */
+static int
+send_tasks(struct submission *s, struct error *err)
+{
+    size_t n = s->request.n_series;
+    struct queue_series *series = calloc(n, sizeof(*series));
+    struct queue_submission args;
+    struct queue_call call;
+    char batch_id[ID_LEN + 1];
+    int status = -1;
+
+    s->task_ids = calloc(n, sizeof(*s->task_ids));
+    if (series == NULL || s->task_ids == NULL) {
+        error_set(err, ERR_MEMORY, "no memory to store a task");
+        goto free_series;
+    }
+    for (size_t i = 0; i < n; i++) {
+        id_new(s->task_ids[i]);
+        if (encode_series(s, i, &series[i], err) == -1)
+            goto free_series;
+    }
+    id_new(batch_id);
+    args = submission_args(s, s->kind == REQUEST_BATCH ? batch_id : s->task_ids[0], series);
+    if (queue_submit_call(&s->model->queue, &args, &call, err) == -1)
+        goto free_series;
     FAILPOINT(BEFORE_SUBMIT, -1);
     if (store_send(s->exchange->server->store, &call, on_submitted, s) == -1) {
         error_set(err, ERR_MEMORY, "no memory to store a task");
-        goto free_about;
+        goto free_series;
     }
     status = 0;
 
-free_about:
-    free(about.data);
-free_input:
-    free(input.data);
+free_series:
+    free_encoded(series, series != NULL ? n : 0);
     return status;
+}
+
+/* Send, and keep only what a held request needs: `about`. */
+static void
+store_tasks(struct submission *s)
+{
+    struct error err;
+
+    if (send_tasks(s, &err) == -1) {
+        reply_error(s->exchange, &err);
+        submission_free(s);
+        return;
+    }
+    for (size_t i = 0; i < s->request.n_series; i++) {
+        task_free(s->request.series[i].task);
+        s->request.series[i].task = NULL;
+    }
+}
+
+/* When the request would be done behind everything that waits; false when nobody can tell. */
+static bool
+estimate_finish(const struct submission *s, const struct queue_load *load, double *finish_seconds)
+{
+    struct queue_work works[REQUEST_BATCH_SERIES_MAX];
+    double start_seconds;
+
+    for (size_t i = 0; i < s->request.n_series; i++) {
+        const struct task *task = s->request.series[i].task;
+
+        works[i] = (struct queue_work){
+            .priority = s->request.priority,
+            .prefill_tokens = cost_of(s, task).prefill_tokens,
+            .horizon = (uint32_t)task->n_horizon,
+            .samples = task->params.sample_count,
+        };
+    }
+    return queue_estimate_group(load, works, s->request.n_series, &start_seconds, finish_seconds);
+}
+
+/* How much there is to do is known, as far as it can be: can the deadline be met? */
+static void
+on_load_known(void *cookie, const struct queue_load *load)
+{
+    struct submission *s = cookie;
+    double finish_seconds;
+
+    if (load != NULL && estimate_finish(s, load, &finish_seconds) &&
+        finish_seconds * 1000 > (double)s->request.deadline_ms) {
+        s->is_unmeetable = true;
+        s->finish_seconds = finish_seconds;
+        if (s->scope[0] == '\0') {
+            submit_refuse_deadline(s);
+            submission_free(s);
+            return;
+        }
+    }
+    store_tasks(s);
 }
 
 /* How the client wants to wait; false when it cannot be served that way (answered). */
@@ -274,26 +421,20 @@ choose_waiting(struct submission *s)
 
 /* Who serves the model is known, as far as it can be. */
 static void
-store_task(struct submission *s)
+admit_tasks(struct submission *s)
 {
-    struct request_series *series = &s->request.series[0];
-    struct error err;
+    struct server *server = s->exchange->server;
 
     if (!choose_waiting(s)) {
         submission_free(s);
         return;
     }
-    if (s->model->is_seen && s->model->n_live == 0)
-        task_about_warn(&series->about, "no_worker", "",
+    for (size_t i = 0; s->model->is_seen && s->model->n_live == 0 && i < s->request.n_series; i++)
+        task_about_warn(&s->request.series[i].about, "no_worker", "",
             "no worker serves %s now; the task waits for one", s->request.model);
-    if (send_task(s, &err) == -1) {
-        reply_error(s->exchange, &err);
-        submission_free(s);
-        return;
-    }
-    /* the input is encoded; a held request needs no more than `about` */
-    task_free(series->task);
-    series->task = NULL;
+    if (s->request.deadline_ms == 0 || !config_bool(server->config, CONFIG_ADMISSION) ||
+        models_ask_load(server->models, s->model, on_load_known, s) == -1)
+        store_tasks(s);
 }
 
 /* The first look at the model's workers was taken, just after the process started. */
@@ -301,7 +442,7 @@ static void
 on_fleet_seen(void *cookie, const struct queue_fleet *fleet)
 {
     (void)fleet; /* models.c has noted it */
-    store_task(cookie);
+    admit_tasks(cookie);
 }
 
 /* Judge the body; 0, or -1 with ${problem}. */
@@ -314,7 +455,7 @@ judge_body(struct submission *s, const char *bytes, size_t size, struct problem 
     char key[IDEMPOTENCY_KEY_MAX + 1];
     struct error err;
 
-    if (request_read_body(bytes, size, is_msgpack ? REQUEST_MSGPACK : REQUEST_JSON, &rules,
+    if (request_read(bytes, size, is_msgpack ? REQUEST_MSGPACK : REQUEST_JSON, s->kind, &rules,
             &s->request, problem) == -1 ||
         idempotency_key(e->head, key, problem) == -1)
         return -1;
@@ -329,9 +470,9 @@ judge_body(struct submission *s, const char *bytes, size_t size, struct problem 
     return problem_set(problem, 500, "internal", "the request failed inside; the log tells why");
 }
 
-/* POST /v1/predict/single arrived, whole; on_submitted() goes on. */
-void
-submit_single(struct exchange *e, const char *param)
+/* A submit arrived, whole; on_submitted() goes on. */
+static void
+submit(struct exchange *e, enum request_kind kind)
 {
     struct evbuffer *body = evhttp_request_get_input_buffer(e->http);
     size_t size = evbuffer_get_length(body);
@@ -341,7 +482,6 @@ submit_single(struct exchange *e, const char *param)
     struct problem problem = {0};
     struct error err;
 
-    (void)param;
     if (s == NULL || bytes == NULL) {
         free(s);
         error_set(&err, ERR_MEMORY, "no memory for a request");
@@ -349,6 +489,7 @@ submit_single(struct exchange *e, const char *param)
         return;
     }
     s->exchange = e;
+    s->kind = kind;
     s->created_ms = clock_wall_ms();
     if (judge_body(s, bytes, size, &problem) == -1) {
         reply_problem(e, &problem);
@@ -362,5 +503,19 @@ submit_single(struct exchange *e, const char *param)
         return;
     }
     if (s->model->is_seen || models_ask_fleet(server->models, s->model, on_fleet_seen, s) == -1)
-        store_task(s);
+        admit_tasks(s);
+}
+
+void
+submit_single(struct exchange *e, const char *param)
+{
+    (void)param;
+    submit(e, REQUEST_SINGLE);
+}
+
+void
+submit_batch(struct exchange *e, const char *param)
+{
+    (void)param;
+    submit(e, REQUEST_BATCH);
 }

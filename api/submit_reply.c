@@ -5,10 +5,16 @@
  */
 #include "api/submission.h"
 
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/batch_document.h"
 #include "api/server.h"
 #include "api/task_reply.h"
 
-#define SUBMIT_FULL_RETRY_SECONDS 5 /* the backlog is not known in seconds */
+#define SUBMIT_FULL_RETRY_SECONDS     5 /* the backlog is not known in seconds */
+#define SUBMIT_FULL_RETRY_MAX_SECONDS 300
 
 static void
 add_submit_headers(struct submission *s)
@@ -30,38 +36,73 @@ add_location(struct submission *s)
     reply_header(s->exchange, "Location", url);
 }
 
-void
-submit_reply_accepted(struct submission *s, const struct lookup_answer *answer)
+/* Its view when nothing more is known than that it was stored. */
+static struct queue_task_view
+stored_view(const struct submission *s)
 {
-    struct exchange *e = s->exchange;
-    struct task_document d = {.id = e->task_id, .model = s->model->queue.model};
-    struct error err;
-
-    if (answer->outcome == LOOKUP_FOUND) {
-        if (task_document_open(&d, e->task_id, d.model, answer->view, &err) == -1) {
-            reply_error(e, &err);
-            return;
-        }
-        add_location(s);
-        add_submit_headers(s);
-        task_reply_opened(e, 202, &d, true);
-        task_document_close(&d);
-        return;
-    }
-    if (!s->is_new) {
-        task_reply_other(e, answer);
-        return;
-    }
-    d.about = s->request.series[0].about; /* borrowed: not closed here */
-    d.view = (struct queue_task_view){.found = true,
+    return (struct queue_task_view){.found = true,
         .status = TASK_QUEUED,
         .priority = s->request.priority,
         .created_ms = s->created_ms,
         .deadline_ms = s->request.deadline_ms > 0 ? s->created_ms + s->request.deadline_ms : 0,
         .position = TASK_POSITION_UNKNOWN};
+}
+
+/* 202 with what this request knows of its own task. `about` is borrowed from the request. */
+static void
+reply_unread(struct submission *s)
+{
+    struct exchange *e = s->exchange;
+    const struct request_series *series = s->request.series;
+    struct task_document d = {.id = e->task_id, .model = s->model->queue.model};
+    struct error err;
+
+    if (s->kind == REQUEST_SINGLE) {
+        d.about = series[0].about;
+    } else {
+        if (batch_document_new(&d, d.id, d.model, s->request.n_series, &err) == -1) {
+            reply_error(e, &err);
+            return;
+        }
+        for (size_t i = 0; i < d.n_members; i++) {
+            memcpy(d.member_ids[i], s->task_ids[i], sizeof(d.member_ids[i]));
+            d.members[i].about = series[i].about;
+            d.members[i].view = stored_view(s);
+        }
+    }
+    d.view = stored_view(s);
+    if (s->kind == REQUEST_BATCH)
+        batch_document_sum_up(&d);
     add_location(s);
     add_submit_headers(s);
     task_reply_opened(e, 202, &d, true);
+    for (size_t i = 0; i < d.n_members; i++)
+        d.members[i].about = (struct task_about){0};
+    d.about = (struct task_about){0};
+    task_document_close(&d);
+}
+
+void
+submit_reply_accepted(struct submission *s, const struct lookup_answer *answer, bool as_new)
+{
+    struct exchange *e = s->exchange;
+    struct task_document d;
+
+    if (answer->outcome != LOOKUP_FOUND) {
+        if (s->is_new)
+            reply_unread(s);
+        else
+            task_reply_other(e, answer);
+        return;
+    }
+    if (task_reply_open(e, answer, &d) == -1)
+        return;
+    if (as_new && s->is_new)
+        task_document_as_new(&d);
+    add_location(s);
+    add_submit_headers(s);
+    task_reply_opened(e, 202, &d, true);
+    task_document_close(&d);
 }
 
 void
@@ -71,21 +112,18 @@ submit_reply_end(struct submission *s, const struct lookup_answer *answer)
     struct problem problem = {0};
     struct task_document d;
     struct json_out body;
-    struct error err;
     char url[TASK_URL_MAX];
 
-    if (task_document_open(&d, e->task_id, s->model->queue.model, answer->view, &err) == -1) {
-        reply_error(e, &err);
+    if (task_reply_open(e, answer, &d) == -1)
         return;
-    }
     add_submit_headers(s);
-    if (d.result != NULL) {
+    if (d.view.status == TASK_COMPLETED) {
         task_url(e->task_id, "result", url);
         reply_header(e, "Content-Location", url);
         reply_header(e, "Cache-Control", "no-store");
         reply_header(e, "Vary", "Accept, Prefer");
         json_out_init(&body);
-        task_result_write(&d, NULL, &body);
+        task_data_write(&d, NULL, &body);
         reply_json(e, 200, &body);
     } else {
         add_location(s);
@@ -104,7 +142,8 @@ submit_reply_sync_over(struct submission *s, enum wait_end end)
     if (end == WAIT_STOPPING)
         problem_set(&problem, 503, "shutting_down", "the server stops; the task goes on");
     else
-        problem_set(&problem, 504, "wait_timeout", "Prediction timeout after %lld seconds",
+        problem_set(&problem, 504, "wait_timeout", "%s timeout after %lld seconds",
+            s->kind == REQUEST_BATCH ? "Batch prediction" : "Prediction",
             (long long)config_integer(e->server->config, CONFIG_REQUEST_TIMEOUT));
     problem_extra(&problem, "task_id", cJSON_CreateString(e->task_id));
     add_location(s);
@@ -112,13 +151,39 @@ submit_reply_sync_over(struct submission *s, enum wait_end end)
 }
 
 void
-submit_refuse_full(struct exchange *e, const char *why)
+submit_refuse_full(struct submission *s, const struct queue_load *load)
 {
+    double backlog = load != NULL ? queue_backlog_seconds(load, s->request.priority) : -1;
     struct problem problem = {0};
 
-    problem_set(&problem, 503, "queue_full", "%s", why);
-    problem.retry_after = SUBMIT_FULL_RETRY_SECONDS;
-    reply_problem(e, &problem);
+    problem_set(&problem, 503, "queue_full", "%s", s->why_full);
+    if (backlog < 0)
+        problem.retry_after = SUBMIT_FULL_RETRY_SECONDS;
+    else if (backlog < SUBMIT_FULL_RETRY_MAX_SECONDS)
+        problem.retry_after = backlog > 1 ? (int)ceil(backlog) : 1;
+    else
+        problem.retry_after = SUBMIT_FULL_RETRY_MAX_SECONDS;
+    reply_problem(s->exchange, &problem);
+}
+
+void
+submit_refuse_deadline(struct submission *s)
+{
+    double finish_seconds = round(s->finish_seconds * 1000) / 1000;
+    struct problem problem = {0};
+    char detail[128], message[160];
+
+    snprintf(detail, sizeof(detail), "must be at least %.3f, when it will be done, is %.3f",
+        finish_seconds, (double)s->request.deadline_ms / 1000);
+    snprintf(message, sizeof(message), "Value error, %s", detail);
+    problem_fault(&problem, &(struct problem_fault){.code = "deadline_unmeetable",
+                                .type = "value_error",
+                                .message = message,
+                                .detail = detail,
+                                .pointer = "#/deadline_seconds"});
+    problem.code = "deadline_unmeetable";
+    problem_extra(&problem, "estimated_finish_seconds", cJSON_CreateNumber(finish_seconds));
+    reply_problem(s->exchange, &problem);
 }
 
 void

@@ -76,6 +76,10 @@ task_document_as_new(struct task_document *d)
 
     for (size_t i = 0; i < d->n_members; i++)
         task_document_as_new(&d->members[i]);
+    if (task_status_is_terminal(v->status)) { /* faster than anything could be estimated */
+        d->has_estimate = true;
+        d->start_seconds = d->finish_seconds = 0;
+    }
     result_free(d->result);
     d->result = NULL;
     v->status = TASK_QUEUED;
@@ -123,10 +127,9 @@ task_document_estimate(struct task_document *d, const struct queue_load *load)
     if (load == NULL || task_status_is_terminal(d->view.status))
         return;
     work = task_document_work(d);
-    d->has_estimate =
-        d->members != NULL
-            ? batch_document_estimate(d, load, &d->start_seconds, &d->finish_seconds)
-            : queue_estimate(load, &work, &d->start_seconds, &d->finish_seconds);
+    d->has_estimate = d->members != NULL
+                          ? batch_document_estimate(d, load, &d->start_seconds, &d->finish_seconds)
+                          : queue_estimate(load, &work, &d->start_seconds, &d->finish_seconds);
 }
 
 int

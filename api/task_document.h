@@ -32,7 +32,7 @@ struct task_document {
     size_t n_members; /* a batch: view and about are what its members are together */
     struct task_document *members;
     char (*member_ids)[ID_LEN + 1];
-    bool shows_owner;      /* in lists of everybody's tasks */
+    bool shows_owner; /* in lists of everybody's tasks */
 };
 
 /**

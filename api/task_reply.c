@@ -57,11 +57,10 @@ task_reply_open(struct exchange *e, const struct lookup_answer *answer, struct t
         return -1;
     }
     if (answer->batch != NULL)
-        status = batch_document_open(d, e->task_id, answer->model->queue.model, answer->batch,
-            answer->with_results, &err);
+        status = batch_document_open(
+            d, e->task_id, answer->model->queue.model, answer->batch, answer->with_results, &err);
     else
-        status =
-            task_document_open(d, e->task_id, answer->model->queue.model, answer->view, &err);
+        status = task_document_open(d, e->task_id, answer->model->queue.model, answer->view, &err);
     if (status == -1) {
         reply_error(e, &err);
         return -1;

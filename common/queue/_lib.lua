@@ -180,7 +180,8 @@ end
 local function view(id, first)
   local k, left = task(id), 2
   local v = call('HMGET', k, unpack(ARGV, first))
-  if not v[3] then
+  if not v[3] then                                     -- an ended group has its tombstone from its end on
+    if call('EXISTS', M .. ':group:' .. id) == 1 then return nil end
     v, left = call('HMGET', M .. ':gone:' .. id, unpack(ARGV, first)), 0
     if not v[3] then return nil end
   elseif v[3] == 'failed' then                         -- its hash stays while it can be requeued

@@ -12,6 +12,7 @@ if #ARGV < 4 or #ARGV > 50 then return redis.error_reply('ERR group: bad argumen
 local g = M .. ':group:' .. ARGV[1]
 local v, left = call('HMGET', g, unpack(ARGV, 2)), 2
 if not v[3] or call('HEXISTS', g, 'total') == 0 then
+  if call('EXISTS', task(ARGV[1])) == 1 then return {now} end    -- a task, whose tombstone is not a group's
   v, left = call('HMGET', M .. ':gone:' .. ARGV[1], unpack(ARGV, 2)), 0
   if not v[3] then return {now} end
 end
