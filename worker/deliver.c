@@ -91,7 +91,8 @@ say(const struct job *job, const struct worker_settings *s, redisContext *work, 
 
         FAILPOINT(BEFORE_COMPLETE, work->fd);
         status =
-            queue_complete(work, &s->queue, &token, job->output.data, job->output.size, end, err);
+            queue_complete_measured(work, &s->queue, &token, job->output.data, job->output.size,
+                &(struct queue_speed){job->prefill_seconds, job->step_seconds}, end, err);
         FAILPOINT(AFTER_COMPLETE, work->fd);
         return status;
     }

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "common/failpoint.h"
@@ -29,6 +30,9 @@
 struct run { /* a job in slots */
     struct job *job;
     struct forecast *forecast;
+    uint32_t recomputed;  /* windows, when last looked at */
+    uint32_t n_timed;     /* steps that were nothing but steps, for whoever was in the batch */
+    double timed_seconds; /* they took */
 };
 
 struct engine {
@@ -45,6 +49,16 @@ struct engine {
     bool is_started;
     pthread_t thread;
 };
+
+/* Steps of a small model take less than a millisecond. */
+static double
+seconds_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
 
 static void
 tick(struct engine *e)
@@ -226,25 +240,48 @@ admit(struct engine *e)
     for (take_new(e); e->n_waiting > 0; take_new(e)) {
         size_t i = next_waiting(e);
         struct forecast *forecast;
+        double began = seconds_now();
         struct job *job;
 
         if (!fits(e, e->waiting[i]))
             return;
         job = remove_waiting(e, i);
-        if ((forecast = begin(e, job, &err)) == NULL)
+        if ((forecast = begin(e, job, &err)) == NULL) {
             hand_back_failed(e, job, &err);
-        else
-            e->runs[e->n_runs++] = (struct run){job, forecast};
+        } else {
+            job->prefill_seconds = (seconds_now() - began) / forecast_progress(forecast).rows_used;
+            e->runs[e->n_runs++] = (struct run){.job = job, .forecast = forecast};
+        }
         tick(e);
     }
 }
 
 /* ---- steps ---- */
 
+/* A step took so long. With a window computed anew in it, it was not only a step. */
+static void
+note_step(struct engine *e, double seconds)
+{
+    bool is_pure = true;
+
+    for (size_t i = 0; i < e->n_runs; i++) {
+        struct run *run = &e->runs[i];
+        uint32_t recomputed = forecast_progress(run->forecast).recomputed_windows;
+
+        is_pure = is_pure && recomputed == run->recomputed;
+        run->recomputed = recomputed;
+    }
+    for (size_t i = 0; is_pure && i < e->n_runs; i++) {
+        e->runs[i].timed_seconds += seconds;
+        e->runs[i].n_timed++;
+    }
+}
+
 static void
 step_all(struct engine *e)
 {
     uint32_t width = 0;
+    double began;
 
     for (size_t i = 0; i < e->n_runs; i++) {
         e->batch[i] = e->runs[i].forecast;
@@ -254,7 +291,10 @@ step_all(struct engine *e)
         if (e->runs[i].job->batch_size < width)
             e->runs[i].job->batch_size = width;
     }
+    began = seconds_now();
     forecast_step(e->pool, e->batch, e->n_runs);
+    /* what --step-delay-ms adds to a step is part of how slow this worker is */
+    note_step(e, seconds_now() - began + (double)e->settings->step_delay_ms / 1000);
     FAILPOINT(MID_FORECAST, -1);
     tick(e);
     for (size_t i = 0; i < e->n_runs; i++)
@@ -273,6 +313,8 @@ retire_finished(struct engine *e)
             continue;
         }
         job->run_ms = clock_monotonic_ms() - job->claimed_at_ms;
+        if (e->runs[i].n_timed > 0)
+            job->step_seconds = e->runs[i].timed_seconds / e->runs[i].n_timed;
         if (answer_make(&e->maker, job, e->runs[i].forecast, &err) == -1) {
             remove_run(e, i);
             hand_back_failed(e, job, &err);
@@ -378,20 +420,41 @@ engine_pool_bytes(const struct engine *e)
     return forecast_pool_bytes(e->pool);
 }
 
+/* One short forecast; the second one is warm, and the one whose speed counts. */
+static int
+run_once(struct engine *e, const float *history, const int64_t *minutes, struct error *err)
+{
+    struct forecast_options options = {
+        .samples = 1, .temperature = 1.0f, .top_p = 1.0f, .window = FORECAST_FIT};
+    double began = seconds_now(), stepping;
+    struct forecast *forecast =
+        forecast_begin(e->pool, history, minutes, WARM_UP_ROWS, WARM_UP_STEPS, &options, err);
+
+    if (forecast == NULL)
+        return -1;
+    stepping = seconds_now();
+    while (!forecast_progress(forecast).is_finished)
+        forecast_step(e->pool, &forecast, 1);
+    e->shared->warm_up_prefill_seconds = (stepping - began) / forecast_progress(forecast).rows_used;
+    e->shared->warm_up_step_seconds =
+        (seconds_now() - stepping) / WARM_UP_STEPS + (double)e->settings->step_delay_ms / 1000;
+    forecast_end(forecast);
+    return 0;
+}
+
 int
 engine_warm_up(struct engine *e, struct error *err)
 {
-    float history[WARM_UP_ROWS * FORECAST_FIELDS], mean[WARM_UP_STEPS * FORECAST_FIELDS];
+    float history[WARM_UP_ROWS * FORECAST_FIELDS];
     int64_t minutes[WARM_UP_ROWS + WARM_UP_STEPS];
-    struct forecast_options options = {
-        .samples = 1, .temperature = 1.0f, .top_p = 1.0f, .window = FORECAST_FIT};
 
     for (int i = 0; i < WARM_UP_ROWS * FORECAST_FIELDS; i++)
         history[i] = 100.0f + (float)(i % 7);
     for (int i = 0; i < WARM_UP_ROWS + WARM_UP_STEPS; i++)
         minutes[i] = i;
-    return forecast_run(e->pool, history, minutes, WARM_UP_ROWS, WARM_UP_STEPS, &options, NULL,
-        NULL, mean, NULL, err);
+    if (run_once(e, history, minutes, err) == -1)
+        return -1;
+    return run_once(e, history, minutes, err);
 }
 
 int

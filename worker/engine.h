@@ -19,7 +19,7 @@ struct engine *engine_new(const struct worker_settings *settings, struct handoff
     const struct model *model, struct error *err);
 size_t engine_pool_bytes(const struct engine *engine);
 
-/** engine_warm_up(engine, err): one short forecast, so that weights are in memory and the first task is not slow. */
+/** engine_warm_up(engine, err): short forecasts, so that weights are in memory and the first task is not slow; how fast the last was goes to the handoff. */
 int engine_warm_up(struct engine *engine, struct error *err);
 
 /** engine_start(engine, identity, err): start the thread; ${identity} goes into every result. */

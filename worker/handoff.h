@@ -59,7 +59,9 @@ struct job {
     const char *error_code;   /* a literal */
     char error_text[ERROR_TEXT_MAX];
     bool is_retryable;
-    uint32_t batch_size; /* most sequences that stepped together with it */
+    uint32_t batch_size;    /* most sequences that stepped together with it */
+    double prefill_seconds; /* per token, and per step of the whole batch; 0: not measured */
+    double step_seconds;
     int64_t run_ms;
 
     /* handoff.c's, under its lock */
@@ -162,7 +164,8 @@ struct handoff_shared {
     atomic_bool is_drain_over; /* by main: a second TERM, do not wait for results */
     atomic_bool is_link_done;  /* by the link: nothing is held any more */
     atomic_bool is_ending;     /* by main: engine and beat return */
-    atomic_int exit_status;    /* by the link or the beat: not 0 if it had to give up */
+    double warm_up_prefill_seconds, warm_up_step_seconds; /* by the engine, before the threads */
+    atomic_int exit_status; /* by the link or the beat: not 0 if it had to give up */
     atomic_uint_least64_t n_done, n_failed; /* by the link */
     /* How often each thread has come round: proof that it lives (the engine's is handoff_ticks). */
     atomic_uint_least64_t link_turns, beat_turns;
