@@ -134,6 +134,10 @@ API_SRC := \
 	api/change_task.c \
 	api/list_tasks.c \
 	api/dead_letters.c \
+	api/show_models.c \
+	api/show_queues.c \
+	api/show_workers.c \
+	api/health_detailed.c \
 	api/everywhere.c \
 	api/task_reply.c \
 	api/task_document.c \

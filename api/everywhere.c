@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/reply.h"
+#include "api/server.h"
 #include "common/task.h"
 
 struct everywhere {
@@ -120,4 +122,18 @@ everywhere_ask(struct models *models, struct store *store, const char *name,
         return -1;
     }
     return 0;
+}
+
+int
+everywhere_ask_for(
+    struct exchange *e, const char *name, const struct everywhere_talk *talk, void *cookie)
+{
+    struct error err;
+
+    if (cookie != NULL &&
+        everywhere_ask(e->server->models, e->server->store, name, talk, cookie) == 0)
+        return 0;
+    error_set(&err, ERR_MEMORY, "no memory to ask all models");
+    reply_error(e, &err);
+    return -1;
 }

@@ -28,4 +28,9 @@ struct everywhere_talk {
 int everywhere_ask(struct models *models, struct store *store, const char *name,
     const struct everywhere_talk *talk, void *cookie);
 
+/** everywhere_ask_for(e, name, talk, cookie): the same for a request; -1: ${e} is answered. */
+struct exchange;
+int everywhere_ask_for(
+    struct exchange *e, const char *name, const struct everywhere_talk *talk, void *cookie);
+
 #endif /* API_EVERYWHERE_H */

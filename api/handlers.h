@@ -26,10 +26,30 @@ void list_dead_letters(struct exchange *e, const char *param);
 void requeue_dead_letter(struct exchange *e, const char *param);
 void discard_dead_letter(struct exchange *e, const char *param);
 
+/* show_queues.c; ${param} is the model, the priority is the second */
+void list_queues(struct exchange *e, const char *param);
+void pause_queue(struct exchange *e, const char *param);
+void resume_queue(struct exchange *e, const char *param);
+
+/* show_workers.c; ${param} is the worker's id */
+void list_workers(struct exchange *e, const char *param);
+void quiet_worker(struct exchange *e, const char *param);
+void resume_worker(struct exchange *e, const char *param);
+
+/* show_models.c; ${param} is the model */
+void list_models(struct exchange *e, const char *param);
+void get_model(struct exchange *e, const char *param);
+void get_v2_model(struct exchange *e, const char *param);
+void get_v2_model_ready(struct exchange *e, const char *param);
+
+/* health_detailed.c */
+void get_health_detailed(struct exchange *e, const char *param);
+
 /* health.c */
 void get_root(struct exchange *e, const char *param);
 void get_healthz(struct exchange *e, const char *param);
 void get_readyz(struct exchange *e, const char *param);
+void get_v2(struct exchange *e, const char *param);
 void get_v2_live(struct exchange *e, const char *param);
 void get_v2_ready(struct exchange *e, const char *param);
 

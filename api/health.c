@@ -43,6 +43,22 @@ get_healthz(struct exchange *e, const char *param)
 }
 
 void
+get_v2(struct exchange *e, const char *param)
+{
+    struct json_out body;
+
+    (void)param;
+    json_out_init(&body);
+    json_out_open(&body, NULL, '{');
+    json_out_text(&body, "name", "kronosq");
+    json_out_text(&body, "version", KRONOSQ_VERSION);
+    json_out_open(&body, "extensions", '[');
+    json_out_close(&body, ']');
+    json_out_close(&body, '}');
+    reply_document(e, 200, &body);
+}
+
+void
 get_v2_live(struct exchange *e, const char *param)
 {
     struct json_out body;

@@ -15,6 +15,7 @@
 #include "api/media.h"
 #include "api/reply.h"
 #include "api/route.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define SERVER_ACCEPT_PAUSE_MS 100 /* after accept() failed, most likely for want of descriptors */
@@ -23,9 +24,21 @@
 static const struct route routes[] = {
     {HEAD_METHOD_GET, "/", 0, get_root},
     {HEAD_METHOD_GET, "/v1/healthz", 0, get_healthz},
+    {HEAD_METHOD_GET, "/v1/healthz/detailed", 0, get_health_detailed},
     {HEAD_METHOD_GET, "/v1/readyz", 0, get_readyz},
+    {HEAD_METHOD_GET, "/v2", 0, get_v2},
     {HEAD_METHOD_GET, "/v2/health/live", 0, get_v2_live},
     {HEAD_METHOD_GET, "/v2/health/ready", 0, get_v2_ready},
+    {HEAD_METHOD_GET, "/v2/models/{name}", 0, get_v2_model},
+    {HEAD_METHOD_GET, "/v2/models/{name}/ready", 0, get_v2_model_ready},
+    {HEAD_METHOD_GET, "/v1/models", 0, list_models},
+    {HEAD_METHOD_GET, "/v1/models/{name}", 0, get_model},
+    {HEAD_METHOD_GET, "/v1/queues", 0, list_queues},
+    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/pause", 0, pause_queue},
+    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/resume", 0, resume_queue},
+    {HEAD_METHOD_GET, "/v1/workers", 0, list_workers},
+    {HEAD_METHOD_POST, "/v1/workers/{id}/quiet", 0, quiet_worker},
+    {HEAD_METHOD_POST, "/v1/workers/{id}/resume", 0, resume_worker},
     {HEAD_METHOD_POST, "/v1/predict/single", ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES, submit_single},
     {HEAD_METHOD_POST, "/v1/predict/batch", ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES, submit_batch},
     {HEAD_METHOD_GET, "/v1/predict/{id}", ROUTE_NEGOTIATES, get_task},
@@ -222,6 +235,7 @@ server_listen(struct server *server, int fd, struct error *err)
         guards_new(server->base, server->http, &limits, judge_before_body, server, err);
     if (server->guards == NULL)
         return -1;
+    server->began_ms = clock_monotonic_ms();
     evhttp_set_gencb(server->http, on_request, server);
     evhttp_set_default_content_type(server->http, NULL); /* else text/html on what has no body */
     if ((server->bound = evhttp_accept_socket_with_handle(server->http, fd)) == NULL)

@@ -8,6 +8,7 @@
 #include <event2/http.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "api/guard.h"
 #include "common/config.h"
@@ -30,6 +31,7 @@ struct server {
     struct evhttp_bound_socket *bound; /* NULL once no client is accepted any more */
     struct event *accept_again;        /* after a pause for want of descriptors */
     bool is_stopping;                  /* no new requests; every reply closes its connection */
+    int64_t began_ms;                  /* serving since, monotonic */
     size_t n_taken, n_answered;        /* reply.c counts */
 };
 

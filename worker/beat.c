@@ -38,6 +38,7 @@ struct beat {
     struct handoff_shared *shared;
     const struct model_identity *identity;
     const char *kernel;
+    uint32_t vocabulary;
     redisContext *connection; /* NULL: Redis is away */
     char run_id[41];
     struct redis_backoff backoff;
@@ -171,11 +172,12 @@ show_presence(struct beat *b, struct error *err)
         .pid = getpid(),
         .slots = s->slots,
         .busy = busy < s->slots ? busy : s->slots,
+        .tasks = (int64_t)load.n_jobs,
         .context = s->max_context,
+        .vocabulary = b->vocabulary,
         .rss_bytes = resident_bytes(),
         .done = (int64_t)atomic_load(&b->shared->n_done),
         .failed = (int64_t)atomic_load(&b->shared->n_failed),
-        .warm_up = {b->shared->warm_up_prefill_seconds, b->shared->warm_up_step_seconds},
     };
     struct queue_control control;
 
@@ -290,7 +292,8 @@ beat_main(void *cookie)
 
 struct beat *
 beat_start(const struct worker_settings *settings, struct handoff *handoff,
-    const struct model_identity *identity, const char *kernel, struct error *err)
+    const struct model_identity *identity, const char *kernel, uint32_t vocabulary,
+    struct error *err)
 {
     struct beat *b = calloc(1, sizeof(*b));
     int error;
@@ -304,6 +307,7 @@ beat_start(const struct worker_settings *settings, struct handoff *handoff,
     b->shared = handoff_shared(handoff);
     b->identity = identity;
     b->kernel = kernel;
+    b->vocabulary = vocabulary;
     b->seed = (unsigned)getpid() ^ (unsigned)clock_monotonic_ms();
     if (connect_redis(b, err) == -1 || show_presence(b, err) == -1)
         goto free_beat;

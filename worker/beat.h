@@ -12,12 +12,13 @@
 struct beat;
 
 /**
- * beat_start(settings, handoff, identity, kernel, err): connect, beat once, so that the
+ * beat_start(settings, handoff, identity, kernel, vocabulary, err): connect, beat once, so that the
  * worker is known when this returns, and start the thread. All must outlive it; ${kernel}
- * is the name shown to operators. ERR_UNAVAILABLE when Redis is away.
+ * and ${vocabulary} are shown to operators. ERR_UNAVAILABLE when Redis is away.
  */
 struct beat *beat_start(const struct worker_settings *settings, struct handoff *handoff,
-    const struct model_identity *identity, const char *kernel, struct error *err);
+    const struct model_identity *identity, const char *kernel, uint32_t vocabulary,
+    struct error *err);
 
 /** beat_join(beat): after shared->is_ending: takes the presence away, waits, frees. NULL is allowed. */
 void beat_join(struct beat *beat);

@@ -414,6 +414,12 @@ engine_new(const struct worker_settings *settings, struct handoff *handoff,
     return NULL;
 }
 
+uint32_t
+engine_vocabulary(const struct engine *e)
+{
+    return e->maker.vocabulary;
+}
+
 size_t
 engine_pool_bytes(const struct engine *e)
 {

@@ -215,7 +215,8 @@ start_threads(struct worker *w, struct error *err)
 {
     if (engine_start(w->engine, &w->identity, err) == -1)
         return -1;
-    w->beat = beat_start(&w->settings, w->handoff, &w->identity, kernels_name(), err);
+    w->beat = beat_start(
+        &w->settings, w->handoff, &w->identity, kernels_name(), engine_vocabulary(w->engine), err);
     if (w->beat == NULL)
         return -1;
     return (w->link = link_start(&w->settings, w->handoff, err)) == NULL ? -1 : 0;

@@ -140,7 +140,9 @@ queue_beat(redisContext *c, const struct queue *q, const struct queue_presence *
         {"pid", p->pid},
         {"slots", p->slots},
         {"busy", p->busy},
+        {"tasks", p->tasks},
         {"context", p->context},
+        {"vocabulary", p->vocabulary},
         {"rss_bytes", p->rss_bytes},
         {"done", p->done},
         {"failed", p->failed},
@@ -205,9 +207,10 @@ queue_leave(redisContext *c, const struct queue *q, const char *worker, struct e
 
 /* ---- the API's side of presence ---- */
 
-static const char *const seen_fields[] = {"slots", "busy", "context", "quiet", "version", "kernel",
-    "model_version", "tokenizer_version", "weights_sha256", "tokenizer_sha256"};
-enum { SEEN_SLOTS, SEEN_BUSY, SEEN_CONTEXT, SEEN_QUIET, SEEN_TEXTS };
+static const char *const seen_fields[] = {"slots", "busy", "context", "vocabulary", "quiet",
+    "version", "kernel", "model_version", "tokenizer_version", "weights_sha256",
+    "tokenizer_sha256"};
+enum { SEEN_SLOTS, SEEN_BUSY, SEEN_CONTEXT, SEEN_VOCABULARY, SEEN_QUIET, SEEN_TEXTS };
 #define N_SEEN  (sizeof(seen_fields) / sizeof(seen_fields[0]))
 #define N_TEXTS (N_SEEN - SEEN_TEXTS)
 
@@ -246,12 +249,14 @@ count_worker(struct queue_fleet *out, redisReply *const *seen)
         {out->tokenizer_sha256, sizeof(out->tokenizer_sha256)},
     };
     bool is_quiet = seen[SEEN_QUIET]->type != REDIS_REPLY_NIL;
-    int64_t slots, busy, context;
+    int64_t slots, busy, context, vocabulary;
     char hash[65];
 
     if (out->n_live++ == 0) {
         for (size_t i = 0; i < N_TEXTS; i++)
             queue_reply_text(seen[SEEN_TEXTS + i], texts[i].to, texts[i].size);
+        if (small_number(seen[SEEN_VOCABULARY], &vocabulary))
+            out->vocabulary = (uint32_t)vocabulary;
     }
     for (size_t i = N_TEXTS - 2; i < N_TEXTS; i++) { /* the two hashes */
         queue_reply_text(seen[SEEN_TEXTS + i], hash, sizeof(hash));

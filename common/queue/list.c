@@ -15,7 +15,8 @@
 /* ---- workers ---- */
 
 static const char *const worker_fields[] = {"name", "host", "version", "kernel", "model_version",
-    "weights_sha256", "pid", "slots", "busy", "context", "rss_bytes", "done", "failed", "quiet"};
+    "weights_sha256", "pid", "slots", "busy", "tasks", "context", "rss_bytes", "done", "failed",
+    "quiet"};
 #define N_WORKER_FIELDS (sizeof(worker_fields) / sizeof(worker_fields[0]))
 #define N_WORKER_TEXTS  6
 enum { WORKER_ID, WORKER_BEAT, WORKER_FIELDS };
@@ -72,8 +73,8 @@ queue_worker_parse(const redisReply *reply, size_t i, struct queue_worker *out)
         {out->model_version, sizeof(out->model_version)},
         {out->weights_sha256, sizeof(out->weights_sha256)},
     };
-    int64_t *const numbers[] = {&out->pid, &out->slots, &out->busy, &out->context, &out->rss_bytes,
-        &out->done, &out->failed};
+    int64_t *const numbers[] = {&out->pid, &out->slots, &out->busy, &out->tasks, &out->context,
+        &out->rss_bytes, &out->done, &out->failed};
 
     for (size_t t = 0; t < N_WORKER_TEXTS; t++)
         queue_reply_text(fields[t], texts[t].to, texts[t].size);

@@ -268,7 +268,7 @@ int queue_sweep(redisContext *c, const struct queue *q, const char *run_id, stru
 struct queue_presence { /* what a worker says of itself every 5 s; hash :worker:<wid> */
     const char *worker, *name, *host, *version, *model_version, *weights_sha256, *kernel;
     const char *tokenizer_version, *tokenizer_sha256; /* a NULL text is stored as "" */
-    int64_t pid, slots, busy, context, rss_bytes, done, failed;
+    int64_t pid, slots, busy, tasks, context, vocabulary, rss_bytes, done, failed;
     struct queue_speed warm_up; /* the model's averages until the first task has ended */
 };
 struct queue_control {
@@ -298,6 +298,7 @@ struct queue_fleet {
     size_t n_quiet;      /* of them told to take nothing new */
     int64_t slots, busy; /* of those that are not quiet */
     uint32_t context;    /* the smallest of the live workers, 0 without one */
+    uint32_t vocabulary; /* of the worker that beat last, 0 without one or when it does not say */
     bool is_uniform;     /* all of them serve the same weights and tokenizer */
     /* of the worker that beat last; "" without one */
     char version[64], kernel[32], model_version[128], tokenizer_version[128];

@@ -121,7 +121,7 @@ struct queue_worker {
     int64_t beat_ms; /* older than QUEUE_PRESENCE_MS: lost */
     bool is_quiet;
     char name[128], host[128], version[64], kernel[32], model_version[128], weights_sha256[65];
-    int64_t pid, slots, busy, context, rss_bytes, done, failed;
+    int64_t pid, slots, busy, tasks, context, rss_bytes, done, failed;
 };
 int queue_workers_call(const struct queue *q, struct queue_call *call, struct error *err);
 int queue_workers_parse(const redisReply *reply, int64_t *now_ms, size_t *n, struct error *err);

@@ -175,3 +175,15 @@ def test_the_schema_refuses_most_of_what_the_code_refuses(document):
                 continue
             assert problems_of(document, schema, json.loads(row["body"])), row["name"]
     assert checked >= 15
+
+
+def test_every_route_of_the_server_is_described_and_no_other(document):
+    table = (ROOT / "api" / "server.c").read_text(encoding="utf-8")
+    lines = re.findall(r'\{HEAD_METHOD_(\w+), "([^"]+)",\s*[\w| ]+,\s*(\w+)\}', table)
+    served = {(method.lower(), path) for method, path, handler in lines if handler != "NULL"}
+    described = {(method, path) for path, operations in document["paths"].items() for method in operations}
+    assert len(served) > 20 and described == served - {("post", "/v1/predict/batch")}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            named = [resolve(document, p["$ref"]) if "$ref" in p else p for p in operation.get("parameters", [])]
+            assert {p["name"] for p in named if p["in"] == "path"} == set(re.findall(r"\{(\w+)\}", path)), path
