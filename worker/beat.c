@@ -178,6 +178,7 @@ show_presence(struct beat *b, struct error *err)
         .rss_bytes = resident_bytes(),
         .done = (int64_t)atomic_load(&b->shared->n_done),
         .failed = (int64_t)atomic_load(&b->shared->n_failed),
+        .warm_up = {b->shared->warm_up_prefill_seconds, b->shared->warm_up_step_seconds},
     };
     struct queue_control control;
 
