@@ -9,6 +9,7 @@ import threading
 import time
 
 from fleet import CRASH_SEED
+from oracle import ENDS
 from kronosq import read_reply, single_body
 
 KINDS = 24
@@ -20,6 +21,8 @@ class Accepted:
     def __init__(self, key, kind, is_poison, has_deadline):
         self.key, self.kind, self.is_poison, self.has_deadline = key, kind, is_poison, has_deadline
         self.task_id = None
+        self.is_cancelled = False  # asked for, perhaps unheard
+        self.must_be = None        # the end that was promised when cancelling was answered
 
 
 def bodies(rng):
@@ -35,7 +38,7 @@ class Load:
         self.outstanding = 0       # kept by whoever reads the counters
         self.poison_wanted = 0
         self.accepted, self.wrong = [], []
-        self.lost_replies = self.repeats = self.refusals = 0
+        self.lost_replies = self.repeats = self.refusals = self.cancels = 0
         self._lock = threading.Lock()
         self._pause = threads / per_second
         self._is_over = threading.Event()
@@ -94,11 +97,32 @@ class Load:
                 self.wrong.append(f"key {key} gave {task.task_id}, then {task_id}")
             else:
                 self.repeats += 1
+        if not task.is_poison and rng.random() < 0.05:
+            self._cancel(rng, task)
+
+    def _cancel(self, rng, task):
+        """Until it is answered: from then on the task may end in no other way, unless it had ended already."""
+        time.sleep(rng.choice((0, 0, 0.1, 0.6)))
+        task.is_cancelled = True
+        while task.must_be is None:
+            try:
+                reply = self._post(rng, f"/v1/tasks/{task.task_id}/cancel", "", b"")
+            except (OSError, ValueError, IndexError):
+                reply = None
+            if reply is not None and reply.status == 200:
+                status = reply.json["status"]
+                task.must_be = status if status in ENDS else "cancelled"
+                self.cancels += 1
+            elif reply is not None and reply.status != 503:
+                self.wrong.append(f"cancelling {task.task_id} was answered {reply}")
+                return
+            else:
+                time.sleep(0.05)
 
     def _post_until_answered(self, rng, key, body):
         while True:
             try:
-                reply = self._post(rng, key, body)
+                reply = self._post(rng, "/v1/predict/single", key, body)
             except (OSError, ValueError, IndexError):
                 reply = None
             if reply is None:
@@ -112,11 +136,12 @@ class Load:
                 return None
             time.sleep(0.05)
 
-    def _post(self, rng, key, body):
+    def _post(self, rng, path, key, body):
         ports = self.fleet.ports
         if not ports:
             return None
         with socket.create_connection(("127.0.0.1", rng.choice(ports)), timeout=5) as s:
-            s.sendall(b"POST /v1/predict/single HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\nContent-Type: application/json\r\n"
-                      b"Idempotency-Key: %s\r\nContent-Length: %d\r\n\r\n" % (key.encode(), len(body)) + body)
+            key = f"Idempotency-Key: {key}\r\nContent-Type: application/json\r\n" if key else ""
+            s.sendall(f"POST {path} HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n{key}"
+                      f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
             return read_reply(s.makefile("rb"), "POST")

@@ -120,9 +120,11 @@ def _judge_task(verdict, task, stored, document, events, publishers, forecasts):
         if task.is_poison or not stored["worker"] or maker != f"w-{stored['worker'][:8]}":
             verdict.wrong.append(f"{name} made by {maker}")
         forecasts[task.kind].add(document["data"]["provenance"]["forecast_sha256"])
-    elif status == "failed" and stored["error_code"] != "worker_lost" or status == "cancelled" or \
-            status == "expired" and not task.has_deadline:
+    elif status == "failed" and stored["error_code"] != "worker_lost" or status == "expired" and not task.has_deadline or \
+            status == "cancelled" and not task.is_cancelled:
         verdict.wrong.append(name)
+    if task.must_be is not None and status != task.must_be:
+        verdict.wrong.append(f"{name}: who cancelled it was told it ends as {task.must_be}")
 
 
 def _judge_counters(verdict, fleet, accepted):

@@ -93,10 +93,10 @@ class Run:
     def table(self, verdict):
         counts, stats = self.fleet.counts, self.stats
         rows = [("seed", self.seed), ("seconds", f"{self.seconds:g}"), ("tasks submitted", len(self.load.accepted)),
-                ("completed / failed / expired", " / ".join(str(verdict.ended[s]) for s in ("completed", "failed", "expired"))),
+                ("completed / failed / expired / cancelled", " / ".join(str(verdict.ended[s]) for s in oracle.ENDS)),
                 ("of them poison (must fail)", sum(task.is_poison for task in self.load.accepted)),
                 ("submits without a reply", self.load.lost_replies), ("submits refused (503)", self.load.refusals),
-                ("answered twice, same id", self.load.repeats)]
+                ("answered twice, same id", self.load.repeats), ("cancels answered", self.load.cancels)]
         rows += [(name, counts[name]) for name in ("worker kills", "terms", "gave up", "stalls past the lease", "redis kills",
                                                    "api kills", "connection drops", "network stalls", "redis pauses")]
         rows += [(text, stats[name]) for text, name in (
@@ -104,7 +104,7 @@ class Run:
             ("fenced renewals", "fenced_renew"), ("ended by the crash cap", "poison"), ("stale hints", "stale_hint"), ("orphans", "orphan"))]
         rows += [("lost", len(verdict.lost)), ("published twice", len(verdict.twice)), ("stuck", len(verdict.stuck)),
                  ("wrong", len(verdict.wrong))]
-        return "\n".join(f"  {name:30} {value}" for name, value in rows)
+        return "\n".join(f"  {name:42} {value}" for name, value in rows)
 
     def close(self):
         """End everything; complaints that came while ending."""
