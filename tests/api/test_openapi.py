@@ -122,6 +122,12 @@ def test_the_limits_are_those_of_the_code(document):
     assert output["quantiles"]["maxItems"] == limits["TASK_QUANTILES_MAX"]
     assert request["series_id"]["maxLength"] == limits["TASK_SERIES_ID_MAX"]
     assert request["metadata"]["maxProperties"] == limits["TASK_METADATA_MAX"]
+    header = (ROOT / "api" / "request.h").read_text(encoding="utf-8")
+    batch = {name: int(value) for name, value in re.findall(r"#define (REQUEST_BATCH_\w+_MAX)\s+(\d+)\s", header)}
+    schemas = document["components"]["schemas"]
+    for items in (schemas["BatchRequest"]["properties"]["items"], schemas["BatchResult"], schemas["TaskDocument"]["properties"]["tasks"]):
+        assert items["maxItems"] == batch["REQUEST_BATCH_SERIES_MAX"]
+    assert f"at most {batch['REQUEST_BATCH_SAMPLES_MAX']}." in schemas["BatchRequest"]["properties"]["items"]["description"]
 
 
 def test_the_members_of_a_request_are_those_the_code_knows(document):
@@ -136,6 +142,14 @@ def test_the_members_of_a_request_are_those_the_code_knows(document):
         text = (ROOT / "api" / source).read_text(encoding="utf-8")
         body = re.search(rf"\*const {table}\[\w+\]\s*=\s*\{{(.*?)\}};", text, re.S).group(1)
         assert set(re.findall(r'"(\w+)"', body)) == set(schemas[name]["properties"]), name
+
+
+def test_a_batch_has_the_members_of_single_requests_and_two_of_its_own(document):
+    schemas = document["components"]["schemas"]
+    single = list(schemas["SingleRequest"]["properties"])
+    own = re.search(r"own_names\[REST\] = \{(.*?)\};", (ROOT / "api" / "request_batch.c").read_text(encoding="utf-8")).group(1)
+    assert set(schemas["BatchRequest"]["properties"]) == set(re.findall(r'"(\w+)"', own)) | set(single[single.index("model"):])
+    assert list(schemas["BatchItem"]["properties"]) == single[:single.index("model")]
 
 
 def test_every_example_of_a_request_fits_the_schema(document):
@@ -182,7 +196,7 @@ def test_every_route_of_the_server_is_described_and_no_other(document):
     lines = re.findall(r'\{HEAD_METHOD_(\w+), "([^"]+)",\s*[\w| ]+,\s*(\w+)\}', table)
     served = {(method.lower(), path) for method, path, handler in lines if handler != "NULL"}
     described = {(method, path) for path, operations in document["paths"].items() for method in operations}
-    assert len(served) > 20 and described == served - {("post", "/v1/predict/batch")}
+    assert len(served) > 20 and described == served
     for path, operations in document["paths"].items():
         for operation in operations.values():
             named = [resolve(document, p["$ref"]) if "$ref" in p else p for p in operation.get("parameters", [])]
