@@ -157,6 +157,10 @@ CLI_SRC := \
 	cli/csv.c \
 	cli/forecast.c \
 	cli/task.c \
+	cli/ask.c \
+	cli/queues.c \
+	cli/workers.c \
+	cli/dead.c \
 	cli/chart.c
 
 # per-file flags: each SIMD file is compiled for its own instruction set and chosen at run time

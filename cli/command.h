@@ -18,7 +18,11 @@ struct command {
 
 extern const struct command forecast_command;
 extern const struct command task_command;
+extern const struct command cancel_command;
 extern const struct command health_command;
+extern const struct command queues_command;
+extern const struct command workers_command;
+extern const struct command dead_command;
 
 /** command_fail(err): print the error, return exit status 1. */
 int command_fail(const struct error *err);

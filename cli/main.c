@@ -15,7 +15,11 @@
 static const struct command *const commands[] = {
     &forecast_command,
     &task_command,
+    &cancel_command,
     &health_command,
+    &queues_command,
+    &workers_command,
+    &dead_command,
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -1,5 +1,5 @@
 /*
- * task.c - `kronosq task ID` and `kronosq health`: what the server says, as JSON.
+ * task.c - `kronosq task ID`, `cancel ID` and `health`: what the server says, as JSON.
  */
 #include "cli/command.h"
 
@@ -13,16 +13,16 @@
 #define TIMEOUT_SECONDS 15
 #define TASK_PATH_MAX   256
 
-/* GET ${path} and print the document; exit status 0 for a 2xx. */
+/* Ask for ${path} and print the document; exit status 0 for a 2xx. */
 static int
-show(const char *server, const char *path)
+show(const char *server, const char *method, const char *path)
 {
     struct http_reply reply;
     struct error err = {0};
     int status = 1;
     char *text;
 
-    if (http_exchange(server, "GET", path, NULL, TIMEOUT_SECONDS, &reply, &err) == -1)
+    if (http_exchange(server, method, path, NULL, TIMEOUT_SECONDS, &reply, &err) == -1)
         return command_fail(&err);
     if (reply.body != NULL && (text = cJSON_Print(reply.body)) != NULL) {
         puts(text);
@@ -36,12 +36,12 @@ show(const char *server, const char *path)
 }
 
 static int
-run_task(const char *server, int argc, char *argv[])
+ask_of_task(const char *server, int argc, char *argv[], const char *method, const char *part)
 {
     char path[TASK_PATH_MAX];
 
     if (argc != 2 || argv[1][0] == '-') {
-        fprintf(stderr, "usage: kronosq task ID\n");
+        fprintf(stderr, "usage: kronosq %s ID\n", argv[0]);
         return COMMAND_USAGE_STATUS;
     }
     /* Ids are letters, digits and hyphens: nothing to escape, and nothing else is sent. */
@@ -49,8 +49,20 @@ run_task(const char *server, int argc, char *argv[])
         fprintf(stderr, "kronosq: '%.80s' is no task id\n", argv[1]);
         return COMMAND_USAGE_STATUS;
     }
-    snprintf(path, sizeof(path), "/v1/tasks/%s", argv[1]);
-    return show(server, path);
+    snprintf(path, sizeof(path), "/v1/tasks/%s%s", argv[1], part);
+    return show(server, method, path);
+}
+
+static int
+run_task(const char *server, int argc, char *argv[])
+{
+    return ask_of_task(server, argc, argv, "GET", "");
+}
+
+static int
+run_cancel(const char *server, int argc, char *argv[])
+{
+    return ask_of_task(server, argc, argv, "POST", "/cancel");
 }
 
 static int
@@ -61,7 +73,7 @@ run_health(const char *server, int argc, char *argv[])
         fprintf(stderr, "usage: kronosq health\n");
         return COMMAND_USAGE_STATUS;
     }
-    return show(server, "/v1/readyz");
+    return show(server, "GET", "/v1/readyz");
 }
 
 const struct command task_command = {
@@ -69,6 +81,13 @@ const struct command task_command = {
     .arguments = "ID",
     .summary = "show a task's document",
     .run = run_task,
+};
+
+const struct command cancel_command = {
+    .name = "cancel",
+    .arguments = "ID",
+    .summary = "stop a task; shows its document",
+    .run = run_cancel,
 };
 
 const struct command health_command = {
