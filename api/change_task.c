@@ -25,6 +25,10 @@ struct change {
     struct model *model;
     bool erases;
     char batch_id[ID_LEN + 1];
+    size_t n_pending; /* tasks the queue was told to cancel and has not answered for */
+    bool is_there;    /* it knew one of them */
+    bool is_running;  /* a worker has one of them still */
+    struct error error;
 };
 
 /* The change is over: forget it, and answer by what is returned. */
@@ -136,25 +140,21 @@ on_ended(void *cookie, enum wait_end end, const struct lookup_answer *answer)
 
 /* ---- cancelling ---- */
 
-/* The queue has ended it, or has told its worker to. */
+/* The queue has ended the tasks, or has told their workers to. */
 static void
-on_cancelled(void *cookie, const redisReply *reply)
+conclude_cancel(struct change *c)
 {
-    struct change *c = cookie;
     struct exchange *e = c->exchange;
     struct model *model = c->model;
-    enum queue_cancel_outcome outcome;
-    struct error err;
+    struct error err = c->error;
 
-    if (reply == NULL) {
-        reply_store_unavailable(leave(c));
-    } else if (queue_cancel_parse(reply, &outcome, &err) == -1) {
+    if (err.code != ERR_NONE) {
         reply_error(leave(c), &err);
-    } else if (outcome == QUEUE_CANCEL_UNKNOWN) {
+    } else if (!c->is_there) {
         task_reply_other(leave(c), &(struct lookup_answer){.outcome = LOOKUP_ABSENT});
     } else if (!c->erases) {
         task_reply_read(leave(c), 200, model);
-    } else if (outcome == QUEUE_CANCEL_DONE || outcome == QUEUE_CANCEL_ENDED) {
+    } else if (!c->is_running) {
         purge(c);
     } else if (wait_for_task(e->server->waiters, e, model, e->task_id, DELETE_WAIT_SECONDS,
                    on_ended, c) == -1) {
@@ -162,15 +162,58 @@ on_cancelled(void *cookie, const redisReply *reply)
     }
 }
 
+/* The queue answered for one task. */
 static void
-cancel(struct change *c)
+on_cancelled(void *cookie, const redisReply *reply)
 {
-    struct server *server = c->exchange->server;
+    struct change *c = cookie;
+    enum queue_cancel_outcome outcome;
+    struct error err;
+
+    c->n_pending--;
+    if (reply == NULL) {
+        error_set(&c->error, ERR_UNAVAILABLE, "Redis does not answer");
+    } else if (queue_cancel_parse(reply, &outcome, &err) == -1) {
+        c->error = err;
+    } else {
+        c->is_there = c->is_there || outcome != QUEUE_CANCEL_UNKNOWN;
+        c->is_running =
+            c->is_running || outcome == QUEUE_CANCEL_ASKED || outcome == QUEUE_CANCEL_SHARED;
+    }
+    if (c->n_pending == 0)
+        conclude_cancel(c);
+}
+
+static void
+cancel(struct change *c, const char *id)
+{
     struct queue_call call;
 
-    if (queue_cancel_call(&c->model->queue, c->exchange->task_id, &call, NULL) == -1 ||
-        store_send(server->store, &call, on_cancelled, c) == -1)
-        refuse_memory(leave(c));
+    if (queue_cancel_call(&c->model->queue, id, &call, NULL) == -1 ||
+        store_send(c->exchange->server->store, &call, on_cancelled, c) == -1)
+        error_set(&c->error, ERR_MEMORY, "no memory to change a task");
+    else
+        c->n_pending++;
+}
+
+/* A batch is cancelled by those of its members that have not ended, in one exchange. */
+static void
+cancel_members(struct change *c, const struct lookup_answer *answer)
+{
+    struct queue_task_view view;
+    char id[ID_LEN + 1];
+    size_t n;
+
+    c->is_there = true;
+    if (queue_group_read_parse(answer->batch, answer->with_results, &view, &n, &c->error) == -1)
+        return;
+    for (size_t i = 0; i < n && c->error.code == ERR_NONE; i++) {
+        if (queue_group_member_parse(
+                answer->batch, answer->with_results, i, id, &view, &c->error) == -1)
+            return;
+        if (view.found && !task_status_is_terminal(view.status))
+            cancel(c, id);
+    }
 }
 
 /* ---- both ---- */
@@ -194,10 +237,17 @@ on_found(void *cookie, const struct lookup_answer *answer)
     } else if (c->erases && c->batch_id[0] != '\0') { /* refused before it is cancelled */
         refuse_member(c->exchange, c->batch_id);
         free(c);
+    } else if (has_ended && answer->batch != NULL) { /* its results were not read */
+        task_reply_read(leave(c), 200, answer->model);
     } else if (has_ended) {
         task_reply_document(leave(c), 200, answer, true);
     } else {
-        cancel(c);
+        if (answer->batch != NULL)
+            cancel_members(c, answer);
+        else
+            cancel(c, c->exchange->task_id);
+        if (c->n_pending == 0)
+            conclude_cancel(c);
     }
 }
 

@@ -145,6 +145,40 @@ def test_one_cancelled_member_makes_the_batch_cancelled_and_spares_the_others(se
     assert result.status == 200 and [d and d["series_id"] for d in result.json] == ["S0", None, "S2"]
 
 
+def test_a_cancelled_batch_cancels_what_has_not_ended(service):
+    service.start_api()
+    document = submit(service, batch_body()).json
+    path = f"/v1/tasks/{document['task_id']}"
+    cancelled = service.post(path + "/cancel", b"")
+    assert cancelled.status == 200 and cancelled.json["status"] == "cancelled" and cancelled.json["counts"] == counts(cancelled=3), cancelled
+    assert service.post(path + "/cancel", b"").json == cancelled.json
+    assert service.redis.command("ZCARD", "kq:{tiny}:queued:normal") == 0
+    service.start_worker("--slots", "2", "--step-delay-ms", "100")
+    document = submit(service, {"items": [item("short", steps=1), item("long", steps=40), item("waits", steps=40)]}).json
+    path = f"/v1/tasks/{document['task_id']}"
+    wait_for(lambda: service.task(document["task_id"])["counts"]["completed"] == 1, 10)
+    asked = service.post(path + "/cancel", b"").json
+    assert asked["status"] in ("processing", "cancelled") and asked["data"][0]["series_id"] == "short"
+    done = service.finished(document["task_id"], 5)
+    assert done["status"] == "cancelled" and done["counts"] == counts(completed=1, cancelled=2)
+
+
+def test_a_deleted_batch_leaves_nothing_and_its_members_are_not_deleted_alone(service):
+    service.start_api()
+    service.start_worker()
+    document = submit(service, batch_body()).json
+    member = document["tasks"][0]["task_id"]
+    assert_problem(service.request("DELETE", f"/v1/tasks/{member}"), 409, "batch_member")
+    finished(service, document["task_id"])
+    assert_problem(service.request("DELETE", f"/v1/tasks/{member}"), 409, "batch_member")
+    assert service.request("DELETE", f"/v1/tasks/{document['task_id']}").status == 204
+    for task_id in (document["task_id"], member):
+        assert_problem(service.get(f"/v1/tasks/{task_id}"), 404, "task_not_found")
+    assert not [k for k in service.redis.keys() if ":task:" in k or ":group:" in k or ":gone:" in k]
+    waiting = submit(service, batch_body(model="tiny"), Prefer="respond-async").json
+    assert service.request("DELETE", f"/v1/tasks/{waiting['task_id']}").status == 204
+
+
 def test_a_batch_without_any_result_says_so(service):
     service.start_api()
     reply = submit(service, batch_body(deadline_seconds=0.3), Prefer="wait=20")
