@@ -4,11 +4,13 @@
  * Keys are per model, so every model gives a page and the pages are merged. A cursor is a place in
  * the one order they share, (time, id), and means the same to each of them; a page ends where the
  * first model's page ended, because what is behind that is not known yet. So a page may be short.
+ * A batch on a page is read on its own, because its document is made of its members.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/batch_document.h"
 #include "api/everywhere.h"
 #include "api/handlers.h"
 #include "api/models.h"
@@ -37,7 +39,12 @@ struct listing {
     struct queue_page_request request;
     char cursor[QUEUE_PAGE_CURSOR_MAX];
     char series_id[TASK_SERIES_ID_MAX + 1]; /* "": any */
+    bool has_status;                        /* judged here: see read_filters() */
+    enum task_status status;
     size_t limit;
+    size_t n_pending;   /* batches being read */
+    bool has_all_pages; /* each model has answered */
+    struct error error; /* the first failure */
     struct item *items;
     size_t n, capacity;
     bool has_end; /* some model's page ended before its list did, the first of them here: */
@@ -107,36 +114,119 @@ new_item(struct listing *l, struct error *err)
     return &l->items[l->n];
 }
 
-/* The document of a task, unless it is not asked for or cannot be read: then 0, too. */
+/* A document, if it is asked for. */
+static int
+add_document(
+    struct listing *l, struct place place, const struct task_document *d, struct error *err)
+{
+    struct item *item;
+
+    if ((l->has_status && d->view.status != l->status) ||
+        (l->series_id[0] != '\0' &&
+            (d->about.series_id == NULL || strcmp(d->about.series_id, l->series_id) != 0)))
+        return 0;
+    if ((item = new_item(l, err)) == NULL)
+        return -1;
+    *item = (struct item){.place = place};
+    json_out_init(&item->document);
+    task_document_write(d, false, &item->document);
+    l->n++;
+    return 0;
+}
+
+/* One broken task must not hide the others. */
+static int
+leave_out(const char *id, const struct error *err)
+{
+    log_error("api.list", "a task cannot be shown", LOG_TEXT("task_id", id),
+        LOG_TEXT("error_message", err->text));
+    return err->code == ERR_MEMORY ? -1 : 0;
+}
+
+static struct place
+place_of(const struct listing *l, const char *id, const struct queue_task_view *view)
+{
+    struct place place = {
+        .ms = l->request.list == QUEUE_LIST_DEAD ? view->finished_ms : view->created_ms};
+
+    memcpy(place.id, id, sizeof(place.id));
+    return place;
+}
+
 static int
 add_task(struct listing *l, const struct model *model, const char *id,
     const struct queue_task_view *view, struct error *err)
 {
     struct task_document d = {
         .id = id, .model = model->queue.model, .view = *view, .shows_owner = true};
-    struct item *item;
+    int status;
 
-    if (task_about_decode(view->about, view->about_size, &d.about, err) == -1) {
-        log_error("api.list", "a task cannot be shown", LOG_TEXT("task_id", id),
-            LOG_TEXT("error_message", err->text));
-        return err->code == ERR_MEMORY ? -1 : 0;
-    }
-    if (l->series_id[0] != '\0' &&
-        (d.about.series_id == NULL || strcmp(d.about.series_id, l->series_id) != 0))
-        goto close_document;
-    if ((item = new_item(l, err)) == NULL) {
-        task_document_close(&d);
-        return -1;
-    }
-    *item = (struct item){
-        .place.ms = l->request.list == QUEUE_LIST_DEAD ? view->finished_ms : view->created_ms};
-    memcpy(item->place.id, id, sizeof(item->place.id));
-    json_out_init(&item->document);
-    task_document_write(&d, false, &item->document);
-    l->n++;
-
-close_document:
+    if (task_about_decode(view->about, view->about_size, &d.about, err) == -1)
+        return leave_out(id, err);
+    status = add_document(l, place_of(l, id, view), &d, err);
     task_document_close(&d);
+    return status;
+}
+
+/* ---- batches ---- */
+
+struct batch {
+    struct listing *listing;
+    const struct model *model;
+    struct place place;
+};
+
+static void finish_if_all(struct listing *l);
+
+/* A batch was read with its members. */
+static void
+on_batch(void *cookie, const redisReply *reply)
+{
+    struct batch *b = cookie;
+    struct listing *l = b->listing;
+    struct queue_task_view view;
+    struct task_document d;
+    struct error err = {.code = ERR_NONE};
+    size_t n;
+
+    if (reply == NULL) {
+        error_set(&err, ERR_UNAVAILABLE, "Redis does not answer");
+    } else if (queue_group_read_parse(reply, false, &view, &n, &err) == -1) {
+        if (leave_out(b->place.id, &err) == 0)
+            err.code = ERR_NONE;
+    } else if (view.found) { /* else it was erased meanwhile */
+        if (batch_document_open(&d, b->place.id, b->model->queue.model, reply, false, &err) == -1) {
+            if (leave_out(b->place.id, &err) == 0)
+                err.code = ERR_NONE;
+        } else {
+            d.shows_owner = true;
+            if (add_document(l, b->place, &d, &err) == 0)
+                err.code = ERR_NONE;
+            task_document_close(&d);
+        }
+    }
+    if (err.code != ERR_NONE && l->error.code == ERR_NONE)
+        l->error = err;
+    l->n_pending--;
+    free(b);
+    finish_if_all(l);
+}
+
+static int
+read_batch(struct listing *l, const struct model *model, struct place place, struct error *err)
+{
+    struct batch *b = malloc(sizeof(*b));
+    struct queue_call call;
+
+    if (b == NULL)
+        return error_set(err, ERR_MEMORY, "no memory for a list");
+    *b = (struct batch){.listing = l, .model = model, .place = place};
+    if (queue_group_read_call(&model->queue, place.id, false, &call, err) == -1 ||
+        store_send(l->exchange->server->store, &call, on_batch, b) == -1) {
+        free(b);
+        return error_set(err, ERR_MEMORY, "no memory for a list");
+    }
+    l->n_pending++;
     return 0;
 }
 
@@ -153,11 +243,11 @@ hear_page(void *cookie, struct model *model, const redisReply *reply, struct err
         return -1;
     for (size_t i = 0; i < page.n; i++) {
         if (queue_page_item_parse(reply, i, id, &is_group, &view, err) == -1) {
-            /* one broken task must not hide the others */
             log_error("api.list", "a task cannot be shown", LOG_TEXT("error_message", err->text));
             continue;
         }
-        if (!is_group && add_task(l, model, id, &view, err) == -1)
+        if ((is_group ? read_batch(l, model, place_of(l, id, &view), err)
+                      : add_task(l, model, id, &view, err)) == -1)
             return -1;
     }
     if (page.cursor[0] != '\0') {
@@ -212,13 +302,14 @@ write_list(struct listing *l, struct json_out *out)
 }
 
 static void
-list_done(void *cookie, const struct error *err)
+finish_if_all(struct listing *l)
 {
-    struct listing *l = cookie;
     struct json_out body;
 
-    if (err != NULL) {
-        reply_error(l->exchange, err);
+    if (!l->has_all_pages || l->n_pending > 0)
+        return;
+    if (l->error.code != ERR_NONE) {
+        reply_error(l->exchange, &l->error);
     } else {
         json_out_init(&body);
         write_list(l, &body);
@@ -226,6 +317,17 @@ list_done(void *cookie, const struct error *err)
         reply_json(l->exchange, 200, &body);
     }
     free_listing(l);
+}
+
+static void
+list_done(void *cookie, const struct error *err)
+{
+    struct listing *l = cookie;
+
+    if (err != NULL && l->error.code == ERR_NONE)
+        l->error = *err;
+    l->has_all_pages = true;
+    finish_if_all(l);
 }
 
 /* ---- the request ---- */
@@ -243,8 +345,7 @@ read_filters(struct listing *l, const char *query, char *model, struct problem *
         query_text(query, "cursor", l->cursor, sizeof(l->cursor), problem) == -1 ||
         query_integer(query, "limit", 1, QUEUE_PAGE_MAX, &limit, problem) == -1)
         return -1;
-    if (status[0] != '\0' &&
-        task_status_from_name(status, strlen(status), &l->request.status) == -1)
+    if (status[0] != '\0' && task_status_from_name(status, strlen(status), &l->status) == -1)
         return query_refuse(
             problem, "status", "queued, processing, completed, failed, cancelled or expired");
     if (priority[0] != '\0' &&
@@ -252,7 +353,10 @@ read_filters(struct listing *l, const char *query, char *model, struct problem *
         return query_refuse(problem, "priority", "urgent, normal or low");
     if (model[0] != '\0' && !task_model_name_is_valid(model, strlen(model)))
         return query_refuse(problem, "model", "the name of a model");
-    l->request.has_status = status[0] != '\0';
+    l->has_status = status[0] != '\0';
+    /* a batch that has not ended is queued to Redis, and processing when its members are */
+    l->request.has_status = l->has_status && task_status_is_terminal(l->status);
+    l->request.status = l->status;
     l->request.has_priority = priority[0] != '\0';
     l->limit = (size_t)limit;
     return 0;
@@ -275,8 +379,10 @@ list(struct exchange *e, enum queue_list which)
     l->request.list = which;
     if (read_filters(l, head_query(e->head), model, &problem) == -1)
         goto refuse;
-    /* Redis does not know series: it gives all it may, and what fits is picked out here */
-    l->request.limit = l->series_id[0] != '\0' ? QUEUE_PAGE_MAX : (int)l->limit;
+    /* what Redis does not judge is picked out here of all it may give */
+    l->request.limit = l->series_id[0] != '\0' || l->has_status != l->request.has_status
+                           ? QUEUE_PAGE_MAX
+                           : (int)l->limit;
     l->request.cursor = l->cursor[0] != '\0' ? l->cursor : NULL;
     /* the queue judges its cursors, and here it is not too late to refuse one */
     if (queue_page_call(&models_at(server->models, 0)->queue, &l->request, &call, &err) == -1) {

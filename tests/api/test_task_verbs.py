@@ -258,6 +258,21 @@ def test_filters_narrow_the_list(service):
         assert sum(walk(service, query), []) == expected, query
 
 
+def test_a_batch_is_one_entry_of_the_list_without_its_members(service):
+    service.start_api()
+    first, = submit_apart(service, 1)
+    items = [{k: v for k, v in single_body(series_id=s).items()} for s in "AB"]
+    reply = service.post("/v1/predict/batch", {"items": items})
+    assert reply.status == 202, reply
+    batch = reply.json["task_id"]
+    assert walk(service, "limit=1") == [[batch], [first]]
+    assert list_of(service)["tasks"][0] == {**service.task(batch), "data": None, "owner": "local"}
+    assert walk(service, "status=queued") == [[batch, first]] and walk(service, "status=processing") == [[]]
+    service.start_worker("--step-delay-ms", "300")
+    wait_for(lambda: walk(service, "status=processing&limit=1") == [[batch]] or service.task(batch)["status"] == "completed", 20)
+    assert service.finished(batch)["status"] == "completed" and batch in sum(walk(service, "status=completed"), [])
+
+
 def test_a_series_is_found_among_many_whatever_the_limit(service):
     service.start_api()
     wanted = submit_apart(service, 1, series_id="rare")
