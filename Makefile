@@ -125,6 +125,7 @@ API_SRC := \
 	api/webhook_url.c \
 	api/webhook_address.c \
 	api/media.c \
+	api/accept.c \
 	api/prefer.c \
 	api/query.c \
 	api/idempotency.c \
@@ -143,6 +144,7 @@ API_SRC := \
 	api/task_document.c \
 	api/batch_document.c \
 	api/result_document.c \
+	api/result_csv.c \
 	api/wait.c \
 	api/departure.c \
 	api/lookup.c \

@@ -1,5 +1,5 @@
 /*
- * json_out.c - A growing JSON text, and the shortest decimals.
+ * json_out.c - A growing JSON text, and the shortest decimals; or the same tree as msgpack.
  *
  * Shortest means: the fewest digits that read back to the same value. More digits never read
  * back worse, so few tries are needed.
@@ -94,10 +94,90 @@ put_quoted(struct json_out *out, const char *value, size_t len)
     put(out, "\"", 1);
 }
 
+/* ---- msgpack: heads of values; big-endian ---- */
+
+static void
+put_head(struct json_out *out, unsigned char type, uint64_t value, int n_bytes)
+{
+    char head[9] = {(char)type};
+
+    for (int i = n_bytes; i > 0; i--, value >>= 8)
+        head[i] = (char)(value & 0xff);
+    put(out, head, (size_t)n_bytes + 1);
+}
+
+/* A head of the shortest of three lengths. */
+static void
+put_sized(struct json_out *out, unsigned char type8, size_t len)
+{
+    if (len > UINT32_MAX)
+        out->failed = true;
+    else if (len <= UINT8_MAX)
+        put_head(out, type8, len, 1);
+    else if (len <= UINT16_MAX)
+        put_head(out, type8 + 1, len, 2);
+    else
+        put_head(out, type8 + 2, len, 4);
+}
+
+static void
+put_packed_text(struct json_out *out, const char *value, size_t len)
+{
+    if (len < 32)
+        put_head(out, (unsigned char)(0xa0 | len), 0, 0);
+    else
+        put_sized(out, 0xd9, len);
+    put(out, value, len);
+}
+
+static void
+put_packed_integer(struct json_out *out, int64_t value)
+{
+    if (value >= 0 && value < 128)
+        put_head(out, (unsigned char)value, 0, 0);
+    else if (value >= 0 && value <= UINT32_MAX)
+        put_head(out, 0xce, (uint64_t)value, 4);
+    else
+        put_head(out, 0xd3, (uint64_t)value, 8);
+}
+
+static void
+put_packed_double(struct json_out *out, double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof(bits));
+    if (isfinite(value))
+        put_head(out, 0xcb, bits, 8);
+    else
+        put_head(out, 0xc0, 0, 0);
+}
+
+static void
+put_packed_float(struct json_out *out, float value)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof(bits));
+    if (isfinite(value))
+        put_head(out, 0xca, bits, 4);
+    else
+        put_head(out, 0xc0, 0, 0);
+}
+
+/* ---- either form ---- */
+
 /* What stands before a value: a comma where one is due, the name. */
 static void
 begin_value(struct json_out *out, const char *name)
 {
+    if (out->is_msgpack) {
+        if (out->depth > 0)
+            out->open[out->depth - 1].n++;
+        if (name != NULL)
+            put_packed_text(out, name, strlen(name));
+        return;
+    }
     if (out->needs_comma)
         put(out, ",", 1);
     if (name != NULL) {
@@ -111,35 +191,76 @@ void
 json_out_open(struct json_out *out, const char *name, char bracket)
 {
     begin_value(out, name);
-    put(out, &bracket, 1);
-    out->needs_comma = false;
+    if (!out->is_msgpack) {
+        put(out, &bracket, 1);
+        out->needs_comma = false;
+        return;
+    }
+    if (out->depth == JSON_OUT_DEPTH) {
+        out->failed = true;
+        return;
+    }
+    put_head(out, bracket == '{' ? 0xdf : 0xdd, 0, 4);
+    out->open[out->depth].at = out->len - 4; /* not used when it failed */
+    out->open[out->depth].n = 0;
+    out->depth++;
 }
 
 void
 json_out_close(struct json_out *out, char bracket)
 {
-    put(out, &bracket, 1);
-    out->needs_comma = true;
+    if (!out->is_msgpack) {
+        put(out, &bracket, 1);
+        out->needs_comma = true;
+    } else if (!out->failed) {
+        out->depth--;
+        for (int i = 0; i < 4; i++)
+            out->text[out->open[out->depth].at + (size_t)i] =
+                (char)(out->open[out->depth].n >> (24 - 8 * i) & 0xff);
+    }
 }
 
 void
 json_out_raw(struct json_out *out, const char *name, const char *json, size_t len)
 {
+    if (out->is_msgpack) {
+        out->failed = true;
+        return;
+    }
     begin_value(out, name);
     put(out, json, len);
 }
 
 void
+json_out_bytes(struct json_out *out, const char *name, const void *bytes, size_t len)
+{
+    if (!out->is_msgpack) {
+        out->failed = true;
+        return;
+    }
+    begin_value(out, name);
+    put_sized(out, 0xc4, len);
+    put(out, bytes, len);
+}
+
+void
 json_out_null(struct json_out *out, const char *name)
 {
-    json_out_raw(out, name, "null", 4);
+    begin_value(out, name);
+    if (out->is_msgpack)
+        put_head(out, 0xc0, 0, 0);
+    else
+        put(out, "null", 4);
 }
 
 void
 json_out_text_n(struct json_out *out, const char *name, const char *value, size_t len)
 {
     begin_value(out, name);
-    put_quoted(out, value, len);
+    if (out->is_msgpack)
+        put_packed_text(out, value, len);
+    else
+        put_quoted(out, value, len);
 }
 
 void
@@ -155,9 +276,12 @@ void
 json_out_integer(struct json_out *out, const char *name, int64_t value)
 {
     char text[NUMBER_TEXT_MAX];
-    int len = snprintf(text, sizeof(text), "%lld", (long long)value);
 
-    json_out_raw(out, name, text, (size_t)len);
+    begin_value(out, name);
+    if (out->is_msgpack)
+        put_packed_integer(out, value);
+    else
+        put(out, text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)value));
 }
 
 void
@@ -165,7 +289,11 @@ json_out_float(struct json_out *out, const char *name, float value)
 {
     char text[NUMBER_TEXT_MAX];
 
-    json_out_raw(out, name, text, json_format_float(value, text));
+    begin_value(out, name);
+    if (out->is_msgpack)
+        put_packed_float(out, value);
+    else
+        put(out, text, json_format_float(value, text));
 }
 
 void
@@ -173,13 +301,21 @@ json_out_double(struct json_out *out, const char *name, double value)
 {
     char text[NUMBER_TEXT_MAX];
 
-    json_out_raw(out, name, text, json_format_double(value, text));
+    begin_value(out, name);
+    if (out->is_msgpack)
+        put_packed_double(out, value);
+    else
+        put(out, text, json_format_double(value, text));
 }
 
 void
 json_out_bool(struct json_out *out, const char *name, bool value)
 {
-    json_out_raw(out, name, value ? "true" : "false", value ? 4 : 5);
+    begin_value(out, name);
+    if (out->is_msgpack)
+        put_head(out, value ? 0xc3 : 0xc2, 0, 0);
+    else
+        put(out, value ? "true" : "false", value ? 4 : 5);
 }
 
 static size_t

@@ -1,5 +1,6 @@
 /*
- * json_out.h - Writing JSON where cJSON is not enough: numbers of forecasts.
+ * json_out.h - Writing JSON where cJSON is not enough: numbers of forecasts. And the same
+ * tree as msgpack, so that a document is described once.
  *
  * A growing text; commas and quotes are the writer's business. binary32 values are
  * the shortest decimal that reads back to the same binary32, others the shortest
@@ -19,6 +20,12 @@ struct json_out {
     size_t len, capacity;
     bool failed; /* out of memory; every later call does nothing */
     bool needs_comma;
+    bool is_msgpack; /* set it right after json_out_init() */
+    size_t depth; /* msgpack: containers that are open, whose counts are filled in at their end */
+    struct {
+        size_t at; /* of the count */
+        uint32_t n;
+    } open[JSON_OUT_DEPTH];
 };
 
 void json_out_init(struct json_out *out);
@@ -35,8 +42,10 @@ void json_out_float(struct json_out *out, const char *name, float value);
 void json_out_double(struct json_out *out, const char *name, double value);
 void json_out_bool(struct json_out *out, const char *name, bool value);
 void json_out_null(struct json_out *out, const char *name);
-void json_out_raw(
-    struct json_out *out, const char *name, const char *json, size_t len); /* already JSON */
+void json_out_raw(struct json_out *out, const char *name, const char *json,
+    size_t len); /* already JSON; not for msgpack */
+void json_out_bytes(struct json_out *out, const char *name, const void *bytes,
+    size_t len); /* msgpack only: a bin */
 
 /* Shortest decimals; ${text} [32]; return the length. */
 size_t json_format_float(float value, char *text);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/accept.h"
 #include "api/media.h"
 #include "api/server.h"
 #include "common/clock.h"
@@ -133,8 +134,22 @@ reply_json(struct exchange *e, int status, struct json_out *body)
         reply_error(e, &err);
         return;
     }
-    send_reply(e, status, MEDIA_JSON, body->text, body->len, NULL, false);
+    send_reply(e, status, body->is_msgpack ? MEDIA_MSGPACK : MEDIA_JSON, body->text, body->len,
+        NULL, false);
     *body = (struct json_out){0};
+}
+
+void
+reply_body(const struct exchange *e, struct json_out *body)
+{
+    json_out_init(body);
+    body->is_msgpack = accept_choose(e->head, ACCEPT_JSON | ACCEPT_MSGPACK) == ACCEPT_MSGPACK;
+}
+
+void
+reply_bytes(struct exchange *e, int status, const char *type, char *bytes, size_t len)
+{
+    send_reply(e, status, type, bytes, len, NULL, false);
 }
 
 void

@@ -40,8 +40,14 @@ struct exchange *exchange_begin(
 /** reply_header(e, name, value): one more header line for the reply to come. */
 void reply_header(struct exchange *e, const char *name, const char *value);
 
-/** reply_json(e, status, body): takes ${body}'s text over. */
+/** reply_json(e, status, body): takes ${body}'s text over; msgpack if that is what it is. */
 void reply_json(struct exchange *e, int status, struct json_out *body);
+
+/** reply_body(e, body): an empty body in the form the client asked for, JSON or msgpack. */
+void reply_body(const struct exchange *e, struct json_out *body);
+
+/** reply_bytes(e, status, type, bytes, len): a body of another type; takes ${bytes} over. */
+void reply_bytes(struct exchange *e, int status, const char *type, char *bytes, size_t len);
 
 /** reply_nothing(e, status): a status that has no body: 204, 304. */
 void reply_nothing(struct exchange *e, int status);

@@ -6,7 +6,10 @@
  */
 #include "api/task_document.h"
 
+#include <stdlib.h>
+
 #include "api/times.h"
+#include "common/little_endian.h"
 
 static const char *const field_names[TASK_FIELDS] = {
     "open", "high", "low", "close", "volume", "amount"};
@@ -70,6 +73,22 @@ write_quantiles(const struct result *r, struct json_out *out)
     json_out_close(out, '}');
 }
 
+/* A bin of little-endian binary32, path by path. */
+static void
+write_packed_paths(const float *values, size_t n, struct json_out *out)
+{
+    unsigned char *bytes = malloc(n * sizeof(float)); /* at most 3 MiB, by TASK_PATH_VALUES_MAX */
+
+    if (bytes == NULL) {
+        out->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        le_put_float(bytes + i * sizeof(float), values[i]);
+    json_out_bytes(out, "data", bytes, n * sizeof(float));
+    free(bytes);
+}
+
 static void
 write_paths(const struct result *r, struct json_out *out)
 {
@@ -86,6 +105,11 @@ write_paths(const struct result *r, struct json_out *out)
     for (size_t f = 0; f < TASK_FIELDS; f++)
         json_out_text(out, NULL, field_names[f]);
     json_out_close(out, ']');
+    if (out->is_msgpack) {
+        write_packed_paths(values, n_paths * r->n_horizon * TASK_FIELDS, out);
+        json_out_close(out, '}');
+        return;
+    }
     json_out_open(out, "data", '[');
     for (uint32_t s = 0; s < n_paths; s++) {
         json_out_open(out, NULL, '[');

@@ -22,6 +22,7 @@ enum route_flags {
     ROUTE_NEEDS_BODY = 1,  /* 411 without Content-Length */
     ROUTE_NEGOTIATES = 2,  /* Accept is honoured: 406 */
     ROUTE_SHOWS_TASKS = 4, /* replies are documents of tasks */
+    ROUTE_OFFERS_CSV = 8,  /* beside what is negotiated everywhere */
 };
 
 struct route {

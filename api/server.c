@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/accept.h"
 #include "api/handlers.h"
 #include "api/media.h"
 #include "api/reply.h"
@@ -45,7 +46,8 @@ static const struct route routes[] = {
     {HEAD_METHOD_GET, "/v1/tasks", 0, list_tasks},
     {HEAD_METHOD_GET, "/v1/tasks/{id}", ROUTE_NEGOTIATES, get_task},
     {HEAD_METHOD_DELETE, "/v1/tasks/{id}", 0, delete_task},
-    {HEAD_METHOD_GET, "/v1/tasks/{id}/result", ROUTE_NEGOTIATES, get_task_result},
+    {HEAD_METHOD_GET, "/v1/tasks/{id}/result", ROUTE_NEGOTIATES | ROUTE_OFFERS_CSV,
+        get_task_result},
     {HEAD_METHOD_POST, "/v1/tasks/{id}/cancel", ROUTE_NEGOTIATES, cancel_task},
     {HEAD_METHOD_GET, "/v1/dead-letters", 0, list_dead_letters},
     {HEAD_METHOD_DELETE, "/v1/dead-letters/{id}", 0, discard_dead_letter},
@@ -89,28 +91,27 @@ judge_media(const struct head *head, struct problem *problem)
     return -1;
 }
 
-static int
-judge_accept(const struct head *head, struct problem *problem)
+static unsigned
+offers_of(const struct route *route)
 {
-    int best_precision = 0, best_quality = 1000, precision;
-    const char *accept;
+    return ACCEPT_JSON | ACCEPT_MSGPACK |
+           ((route->flags & ROUTE_OFFERS_CSV) != 0 ? ACCEPT_CSV : 0u);
+}
+
+static int
+judge_accept(const struct head *head, const struct route *route, struct problem *problem)
+{
+    unsigned offers = offers_of(route);
     cJSON *available;
 
-    for (unsigned i = 0; (accept = head_field(head, "Accept", i)) != NULL; i++) {
-        int quality = media_quality(accept, MEDIA_JSON, &precision);
-
-        if (i == 0 && precision == 0)
-            best_quality = 0;
-        if (precision > best_precision) {
-            best_precision = precision;
-            best_quality = quality;
-        }
-    }
-    if (best_quality > 0)
+    if (accept_choose(head, offers) != ACCEPT_NONE)
         return 0;
-    problem_set(problem, 406, "not_acceptable", "the reply can be %s only", MEDIA_JSON);
+    problem_set(problem, 406, "not_acceptable", "the reply can be in no form of Accept");
     available = cJSON_CreateArray();
-    cJSON_AddItemToArray(available, cJSON_CreateString(MEDIA_JSON));
+    for (unsigned form = ACCEPT_JSON; form <= ACCEPT_CSV; form <<= 1) {
+        if ((offers & form) != 0)
+            cJSON_AddItemToArray(available, cJSON_CreateString(accept_type(form)));
+    }
     problem_extra(problem, "available", available);
     return -1;
 }
@@ -126,7 +127,8 @@ judge_head(const struct head *head, struct route_match *match, struct problem *p
         return refuse_route(outcome, problem);
     if (head->content_length > 0 && judge_media(head, problem) == -1)
         return -1;
-    if ((match->route->flags & ROUTE_NEGOTIATES) != 0 && judge_accept(head, problem) == -1)
+    if ((match->route->flags & ROUTE_NEGOTIATES) != 0 &&
+        judge_accept(head, match->route, problem) == -1)
         return -1;
     if ((match->route->flags & ROUTE_NEEDS_BODY) != 0 && head->content_length == -1) {
         problem_set(problem, 411, "length_required", "this route needs a Content-Length");

@@ -122,7 +122,7 @@ submit_reply_end(struct submission *s, const struct lookup_answer *answer)
         reply_header(e, "Content-Location", url);
         reply_header(e, "Cache-Control", "no-store");
         reply_header(e, "Vary", "Accept, Prefer");
-        json_out_init(&body);
+        reply_body(e, &body);
         task_data_write(&d, NULL, &body);
         reply_json(e, 200, &body);
     } else {

@@ -59,6 +59,9 @@ struct queue_work task_document_work(const struct task_document *d);
 /** task_document_has_result(d): of a batch, of one member at least. */
 bool task_document_has_result(const struct task_document *d);
 
+/** task_data_write_csv(d, text, len): the same as CSV; malloc'ed, the caller's to free(). -1: no memory. */
+int task_data_write_csv(const struct task_document *d, char **text, size_t *len);
+
 /** task_data_write(d, name, out): `data` of a document, body of a result: one forecast, or an array. */
 void task_data_write(const struct task_document *d, const char *name, struct json_out *out);
 

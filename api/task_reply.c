@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/accept.h"
 #include "api/batch_document.h"
+#include "api/media.h"
 #include "api/server.h"
 #include "common/clock.h"
 
@@ -88,7 +90,7 @@ task_reply_opened(struct exchange *e, int status, const struct task_document *d,
 {
     struct json_out body;
 
-    json_out_init(&body);
+    reply_body(e, &body);
     task_document_write(d, with_data, &body);
     add_document_headers(e, d);
     reply_json(e, status, &body);
@@ -204,12 +206,32 @@ add_result_headers(struct exchange *e, const struct task_document *d, const char
     reply_header(e, "Vary", "Accept, Prefer");
 }
 
+static void
+send_result(struct exchange *e, const struct task_document *d, enum accept_form form)
+{
+    struct json_out body;
+    struct error err;
+    char *text;
+    size_t len;
+
+    if (form != ACCEPT_CSV) {
+        reply_body(e, &body);
+        task_data_write(d, NULL, &body);
+        reply_json(e, 200, &body);
+    } else if (task_data_write_csv(d, &text, &len) == 0) {
+        reply_bytes(e, 200, MEDIA_CSV "; charset=utf-8; header=present", text, len);
+    } else {
+        error_set(&err, ERR_MEMORY, "no memory for a reply");
+        reply_error(e, &err);
+    }
+}
+
 void
 task_reply_result(struct exchange *e, const struct lookup_answer *answer)
 {
+    enum accept_form form = accept_choose(e->head, ACCEPT_JSON | ACCEPT_MSGPACK | ACCEPT_CSV);
     struct task_document d;
-    struct json_out body;
-    char etag[ID_LEN + sizeof("\".json\"")];
+    char etag[ID_LEN + sizeof("\".msgpack\"")];
 
     if (task_reply_open(e, answer, &d) == -1)
         return;
@@ -217,15 +239,12 @@ task_reply_result(struct exchange *e, const struct lookup_answer *answer)
         refuse_result(e, &d);
         goto close_document;
     }
-    snprintf(etag, sizeof(etag), "\"%s.json\"", d.id);
+    snprintf(etag, sizeof(etag), "\"%s.%s\"", d.id, accept_suffix(form));
     add_result_headers(e, &d, etag);
-    if (is_known_to_client(e, etag)) {
+    if (is_known_to_client(e, etag))
         reply_nothing(e, 304);
-        goto close_document;
-    }
-    json_out_init(&body);
-    task_data_write(&d, NULL, &body);
-    reply_json(e, 200, &body);
+    else
+        send_result(e, &d, form);
 
 close_document:
     task_document_close(&d);

@@ -230,12 +230,12 @@ def test_a_corrupt_task_is_an_internal_error_and_never_a_crash(service, field, v
 def test_accept_is_negotiated_on_documents(shared_service):
     task_id = shared_service.submit()
     for accept, status in [("*/*", 200), ("application/*", 200), ("application/json;q=0.1, text/html", 200), ("text/html", 406), ("", 200),
-                           ("application/json;q=0", 406), ("application/json;q=0, */*", 406), ("text/html, */*;q=0.1", 200)]:
+                           ("application/json;q=0", 406), ("application/json;q=0, application/msgpack;q=0, */*", 406), ("text/html, */*;q=0.1", 200)]:
         headers = {"Accept": accept} if accept else {}
         reply = shared_service.get(f"/v1/tasks/{task_id}", headers=headers)
         assert reply.status == status, (accept, reply)
         if status == 406:
-            assert assert_problem(reply, 406, "not_acceptable")["available"] == ["application/json"]
+            assert assert_problem(reply, 406, "not_acceptable")["available"] == ["application/json", "application/msgpack"]
 
 
 def test_two_accept_lines_count_together(shared_service):
