@@ -293,7 +293,8 @@ start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
         return -1;
     if ((s->store = store_new(s->base, redis, config_bool(c, CONFIG_ALLOW_VOLATILE), err)) == NULL)
         return -1;
-    s->models = models_new(s->base, s->store, config_text(c, CONFIG_DEFAULT_MODEL), err);
+    s->models = models_new(s->base, s->store, config_text(c, CONFIG_DEFAULT_MODEL),
+        config_integer(c, CONFIG_MAX_QUEUE_SECONDS) * 1000, err);
     if (s->models == NULL)
         return -1;
     s->waiters = waiters_new(

@@ -20,6 +20,7 @@
 struct models {
     struct store *store;
     struct event *tick;
+    int64_t max_queue_ms; /* a task may wait so long; every sweeper of a queue must say the same */
     size_t n;
     struct model *all[QUEUE_MODELS_MAX + 1]; /* and the default one */
 };
@@ -72,6 +73,7 @@ add_model(struct models *models, const char *name, struct error *err)
         free(model);
         return -1;
     }
+    model->queue.tuning.max_queue_ms = models->max_queue_ms;
     models->all[models->n++] = model;
     return 0;
 }
@@ -239,8 +241,8 @@ on_tick(evutil_socket_t fd, short what, void *cookie)
 }
 
 struct models *
-models_new(
-    struct event_base *base, struct store *store, const char *default_model, struct error *err)
+models_new(struct event_base *base, struct store *store, const char *default_model,
+    int64_t max_queue_ms, struct error *err)
 {
     struct models *models = calloc(1, sizeof(*models));
 
@@ -249,6 +251,7 @@ models_new(
         return NULL;
     }
     models->store = store;
+    models->max_queue_ms = max_queue_ms;
     if (add_model(models, default_model, err) == -1)
         goto free_it;
     if ((models->tick = event_new(base, -1, 0, on_tick, models)) == NULL) {

@@ -29,8 +29,9 @@ struct model { /* stays where it is until models_free() */
     int64_t load_asked_ms; /* on our clock, 0 never */
 };
 
-struct models *models_new(
-    struct event_base *base, struct store *store, const char *default_model, struct error *err);
+/** models_new(...): tasks of every model may wait ${max_queue_ms}. */
+struct models *models_new(struct event_base *base, struct store *store, const char *default_model,
+    int64_t max_queue_ms, struct error *err);
 void models_free(struct models *models);
 
 size_t models_count(const struct models *models);

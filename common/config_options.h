@@ -43,7 +43,7 @@ X(QUEUE_MAX_TASKS, "KRONOS_QUEUE_MAX_TASKS", "queue-max-tasks", INTEGER, "10000"
 X(QUEUE_MAX_MB, "KRONOS_QUEUE_MAX_MB", "queue-max-mb", INTEGER, "512", 1, 1048576, A,
     "MiB of queued inputs per model")
 X(MAX_QUEUE_SECONDS, "KRONOS_MAX_QUEUE_SECONDS", "max-queue-seconds", INTEGER, "86400", 1, 604800,
-    A, "longest wait in the queue")
+    A | W, "longest wait in the queue; the same for all that share a Redis")
 X(MAX_REQUEST_SIZE_MB, "KRONOS_MAX_REQUEST_SIZE_MB", "max-request-size-mb", INTEGER, "10", 1, 64, A,
     "MiB of a request body")
 X(HEADER_TIMEOUT, "KRONOS_HEADER_TIMEOUT", "header-timeout", NUMBER, "10", 0.1, 600, A,

@@ -107,6 +107,7 @@ worker_settings_read(struct worker_settings *s, const struct config *config, str
         read_queues(s, config_text(config, CONFIG_QUEUES), err) == -1)
         return -1;
     s->queue.tuning.lease_ms = s->lease_ms; /* also spared by sweeps after a restart of Redis */
+    s->queue.tuning.max_queue_ms = config_integer(config, CONFIG_MAX_QUEUE_SECONDS) * 1000;
     /* One slot kept for urgent work, if there is other work that could take it. */
     if (s->slots >= 2 && s->takes[TASK_URGENT] && (s->takes[TASK_NORMAL] || s->takes[TASK_LOW]))
         s->reserve = 1;

@@ -242,3 +242,10 @@ def test_two_accept_lines_count_together(shared_service):
     task_id = shared_service.submit()
     with Raw(shared_service.port) as raw:
         assert raw.send(get(f"/v1/tasks/{task_id}", "Accept: text/html", "Accept: application/json")).reply().status == 200
+
+
+def test_a_task_that_waits_too_long_ends_expired_by_the_queue(service):
+    service.start_api("--max-queue-seconds", "1")
+    done = service.finished(service.submit(), 10)
+    assert done["status"] == "expired" and done["error"]["code"] == "queue_timeout"
+    assert done["attempt"] == 0 and done["data"] is None
