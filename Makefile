@@ -85,6 +85,7 @@ WORKER_SRC := \
 	worker/settings.c \
 	worker/signals.c \
 	worker/link.c \
+	worker/lists.c \
 	worker/hint.c \
 	worker/deliver.c \
 	worker/beat.c \

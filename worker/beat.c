@@ -23,7 +23,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue/queue.h"
-#include "worker/link.h"
+#include "worker/lists.h"
 #include "common/redis.h"
 
 #define LOGGER          "worker.beat"
@@ -188,7 +188,7 @@ show_presence(struct beat *b, struct error *err)
         atomic_store(&b->shared->is_paused[p], control.paused[p]);
     for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
         atomic_store(&b->shared->weights[p],
-            control.has_weights ? control.weights[p] : link_default_weights[p]);
+            control.has_weights ? control.weights[p] : lists_default_weights[p]);
     atomic_store(&b->shared->is_told_quiet, control.quiet);
     handoff_wake(b->handoff, HANDOFF_LINK); /* which lists it waits on may have changed */
     return 0;

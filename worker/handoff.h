@@ -159,7 +159,7 @@ struct handoff_shared {
     atomic_bool is_quiet;                       /* by main (TSTP): take no more work */
     atomic_bool is_told_quiet;                  /* by the beat: the same, said in Redis */
     atomic_bool is_paused[TASK_PRIORITY_COUNT]; /* by the beat: lists not worth waiting on */
-    atomic_uint weights[TASK_PRIORITY_COUNT];   /* by the beat: link_order()'s */
+    atomic_uint weights[TASK_PRIORITY_COUNT];   /* by the beat: lists_order()'s */
     atomic_bool is_stopping;                    /* by main or the link: take no more, drain, end */
     atomic_bool is_drain_over; /* by main: a second TERM, do not wait for results */
     atomic_bool is_link_done;  /* by the link: nothing is held any more */

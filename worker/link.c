@@ -25,6 +25,7 @@
 #include "common/queue/queue.h"
 #include "worker/deliver.h"
 #include "worker/hint.h"
+#include "worker/lists.h"
 
 #define LOGGER           "worker.link"
 #define WAIT_EMPTY_MS    2000 /* BLPOP's time-out of an empty worker */
@@ -49,57 +50,13 @@ struct link {
     bool wants_suspect;    /* empty ourselves, then pop suspect_priority first */
     unsigned backlog;      /* lists (1u << priority) that held more hints at the last claim */
     enum task_priority suspect_priority;
-    struct link_turns turns;
+    struct lists_turns turns;
     enum task_priority order[TASK_PRIORITY_COUNT]; /* of this turn */
     struct deliveries deliveries;
     int64_t drain_until_ms;   /* 0: not stopping */
     int64_t release_until_ms; /* 0: the drain time is not over */
     pthread_t thread;
 };
-
-const unsigned link_default_weights[TASK_PRIORITY_COUNT] = {28, 3, 1};
-
-/* Everybody earns its weight, the richest goes first and pays for all. */
-void
-link_order(struct link_turns *turns, const unsigned weights[TASK_PRIORITY_COUNT],
-    enum task_priority order[TASK_PRIORITY_COUNT])
-{
-    enum task_priority first = TASK_URGENT;
-    int n = 0;
-
-    for (int p = 0; p < TASK_PRIORITY_COUNT; p++) {
-        turns->credit[p] += weights[p];
-        if (turns->credit[p] > turns->credit[first])
-            first = (enum task_priority)p;
-    }
-    for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
-        turns->credit[first] -= weights[p];
-    order[n++] = first;
-    for (int p = 0; p < TASK_PRIORITY_COUNT; p++) {
-        if (p != (int)first)
-            order[n++] = (enum task_priority)p;
-    }
-}
-
-unsigned
-link_wanted(const struct worker_settings *s, const struct handoff_load *load)
-{
-    uint32_t common = worker_settings_room(s, TASK_LOW);
-    uint32_t other = load->other_slots < common ? load->other_slots : common;
-    unsigned wanted = 0;
-
-    if (load->n_jobs > 0 && load->crashes >= QUEUE_SUSPECT_AT)
-        return 0; /* a suspect runs alone */
-    if (load->urgent_slots + other < s->slots && s->takes[TASK_URGENT])
-        wanted |= 1u << TASK_URGENT;
-    if (load->other_slots < common && load->urgent_slots + load->other_slots < s->slots) {
-        if (s->takes[TASK_NORMAL])
-            wanted |= 1u << TASK_NORMAL;
-        if (s->takes[TASK_LOW])
-            wanted |= 1u << TASK_LOW;
-    }
-    return wanted;
-}
 
 /* ---- connections ---- */
 
@@ -333,7 +290,7 @@ next_turn(struct link *l)
 
     for (int p = 0; p < TASK_PRIORITY_COUNT; p++)
         weights[p] = atomic_load(&l->shared->weights[p]);
-    link_order(&l->turns, weights, l->order);
+    lists_order(&l->turns, weights, l->order);
 }
 
 /* The lists to wait on now, in order; none while there is no slot to put a task in. */
@@ -346,7 +303,7 @@ choose_lists(struct link *l, enum task_priority order[TASK_PRIORITY_COUNT])
 
     if (!takes_work(l) || (l->wants_suspect && load.n_jobs > 0))
         return 0;
-    wanted = link_wanted(l->settings, &load);
+    wanted = lists_wanted(l->settings, &load);
     for (int p = 0; p < TASK_PRIORITY_COUNT; p++) {
         if (atomic_load(&l->shared->is_paused[p]))
             wanted &= ~(1u << p);

@@ -1,5 +1,5 @@
 /*
- * link_rules_test.c - Which lists a worker waits on, and in which order.
+ * lists_test.c - Which lists a worker waits on, and in which order.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "common/queue/queue.h"
-#include "worker/link.h"
+#include "worker/lists.h"
 
 #define URGENT (1u << TASK_URGENT)
 #define COMMON (1u << TASK_NORMAL | 1u << TASK_LOW)
@@ -23,13 +23,13 @@ wanted(const struct worker_settings *s, struct handoff_load load)
 {
     if (load.n_jobs == 0)
         load.n_jobs = load.urgent_slots + load.other_slots;
-    return link_wanted(s, &load);
+    return lists_wanted(s, &load);
 }
 
 static void
 of_32_turns_28_look_at_urgent_first_3_at_normal_and_1_at_low(void **state)
 {
-    struct link_turns turns = {{0}};
+    struct lists_turns turns = {{0}};
     unsigned first[TASK_PRIORITY_COUNT] = {0}, since_normal = 0;
 
     (void)state;
@@ -37,7 +37,7 @@ of_32_turns_28_look_at_urgent_first_3_at_normal_and_1_at_low(void **state)
         enum task_priority order[TASK_PRIORITY_COUNT];
         unsigned seen = 0;
 
-        link_order(&turns, link_default_weights, order);
+        lists_order(&turns, lists_default_weights, order);
         first[order[0]]++;
         for (int i = 0; i < TASK_PRIORITY_COUNT; i++)
             seen |= 1u << order[i];
@@ -54,18 +54,18 @@ static void
 weights_of_1_0_0_are_strict_and_equal_ones_take_turns(void **state)
 {
     static const unsigned strict[] = {1, 0, 0}, none[] = {0, 0, 0}, equal[] = {5, 5, 5};
-    struct link_turns turns = {{0}};
+    struct lists_turns turns = {{0}};
     enum task_priority order[TASK_PRIORITY_COUNT];
     unsigned seen = 0;
 
     (void)state;
     for (int turn = 0; turn < 100; turn++) {
-        link_order(&turns, turn < 50 ? strict : none, order);
+        lists_order(&turns, turn < 50 ? strict : none, order);
         assert_int_equal(order[0], TASK_URGENT);
         assert_int_equal(order[1], TASK_NORMAL);
     }
     for (int turn = 0; turn < 3; turn++) {
-        link_order(&turns, equal, order);
+        lists_order(&turns, equal, order);
         seen |= 1u << order[0];
     }
     assert_int_equal(seen, ALL);
