@@ -137,3 +137,37 @@ everywhere_ask_for(
     reply_error(e, &err);
     return -1;
 }
+
+/* ---- lists ---- */
+
+void
+everywhere_list_done(void *cookie, const struct error *err)
+{
+    struct everywhere_list *list = cookie;
+
+    json_out_close(&list->body, ']');
+    json_out_close(&list->body, '}');
+    if (err != NULL) {
+        json_out_clear(&list->body);
+        reply_error(list->exchange, err);
+    } else {
+        reply_header(list->exchange, "Cache-Control", "no-store");
+        reply_json(list->exchange, 200, &list->body);
+    }
+    free(list);
+}
+
+void
+everywhere_list(struct exchange *e, const char *name, const struct everywhere_talk *talk)
+{
+    struct everywhere_list *list = calloc(1, sizeof(*list));
+
+    if (everywhere_ask_for(e, NULL, talk, list) == -1) {
+        free(list);
+        return;
+    }
+    list->exchange = e;
+    json_out_init(&list->body);
+    json_out_open(&list->body, NULL, '{');
+    json_out_open(&list->body, name, '[');
+}

@@ -7,6 +7,7 @@
 #ifndef API_EVERYWHERE_H
 #define API_EVERYWHERE_H
 
+#include "api/json_out.h"
 #include "api/models.h"
 #include "api/store.h"
 #include "common/error.h"
@@ -32,5 +33,17 @@ int everywhere_ask(struct models *models, struct store *store, const char *name,
 struct exchange;
 int everywhere_ask_for(
     struct exchange *e, const char *name, const struct everywhere_talk *talk, void *cookie);
+
+/* A list gathered from every model: {"NAME":[ ... ]}. Its talk's hear writes elements into body. */
+struct everywhere_list {
+    struct exchange *exchange;
+    struct json_out body;
+};
+
+/** everywhere_list(e, name, talk): answer ${e}; the talk's cookie is a struct everywhere_list. */
+void everywhere_list(struct exchange *e, const char *name, const struct everywhere_talk *talk);
+
+/** everywhere_list_done(cookie, err): done of such a talk. */
+void everywhere_list_done(void *cookie, const struct error *err);
 
 #endif /* API_EVERYWHERE_H */

@@ -17,11 +17,6 @@
 
 /* ---- the list ---- */
 
-struct showing {
-    struct exchange *exchange;
-    struct json_out body;
-};
-
 static int
 ask_load(void *cookie, struct model *model, struct queue_call *call, struct error *err)
 {
@@ -41,8 +36,8 @@ write_seconds(struct json_out *out, const char *name, double seconds, bool is_kn
 static int
 hear_load(void *cookie, struct model *model, const redisReply *reply, struct error *err)
 {
-    struct showing *s = cookie;
-    struct json_out *out = &s->body;
+    struct everywhere_list *list = cookie;
+    struct json_out *out = &list->body;
     struct queue_load load;
 
     if (queue_load_parse(reply, &load, err) == -1)
@@ -65,38 +60,13 @@ hear_load(void *cookie, struct model *model, const redisReply *reply, struct err
     return 0;
 }
 
-static void
-list_done(void *cookie, const struct error *err)
-{
-    struct showing *s = cookie;
-
-    json_out_close(&s->body, ']');
-    json_out_close(&s->body, '}');
-    if (err != NULL) {
-        json_out_clear(&s->body);
-        reply_error(s->exchange, err);
-    } else {
-        reply_header(s->exchange, "Cache-Control", "no-store");
-        reply_json(s->exchange, 200, &s->body);
-    }
-    free(s);
-}
-
 void
 list_queues(struct exchange *e, const char *param)
 {
-    static const struct everywhere_talk talk = {ask_load, hear_load, list_done};
-    struct showing *s = calloc(1, sizeof(*s));
+    static const struct everywhere_talk talk = {ask_load, hear_load, everywhere_list_done};
 
     (void)param;
-    if (everywhere_ask_for(e, NULL, &talk, s) == -1) {
-        free(s);
-        return;
-    }
-    s->exchange = e;
-    json_out_init(&s->body);
-    json_out_open(&s->body, NULL, '{');
-    json_out_open(&s->body, "queues", '[');
+    everywhere_list(e, "queues", &talk);
 }
 
 /* ---- pause and resume ---- */

@@ -17,11 +17,6 @@
 
 /* ---- the list ---- */
 
-struct showing {
-    struct exchange *exchange;
-    struct json_out body;
-};
-
 static int
 ask_workers(void *cookie, struct model *model, struct queue_call *call, struct error *err)
 {
@@ -69,7 +64,7 @@ write_worker(struct json_out *out, const char *model, const struct queue_worker 
 static int
 hear_workers(void *cookie, struct model *model, const redisReply *reply, struct error *err)
 {
-    struct showing *s = cookie;
+    struct everywhere_list *list = cookie;
     struct queue_worker worker;
     int64_t now_ms;
     size_t n;
@@ -78,42 +73,17 @@ hear_workers(void *cookie, struct model *model, const redisReply *reply, struct 
         return -1;
     for (size_t i = 0; i < n; i++)
         if (queue_worker_parse(reply, i, &worker) == 0)
-            write_worker(&s->body, model->queue.model, &worker, now_ms);
+            write_worker(&list->body, model->queue.model, &worker, now_ms);
     return 0;
-}
-
-static void
-list_done(void *cookie, const struct error *err)
-{
-    struct showing *s = cookie;
-
-    json_out_close(&s->body, ']');
-    json_out_close(&s->body, '}');
-    if (err != NULL) {
-        json_out_clear(&s->body);
-        reply_error(s->exchange, err);
-    } else {
-        reply_header(s->exchange, "Cache-Control", "no-store");
-        reply_json(s->exchange, 200, &s->body);
-    }
-    free(s);
 }
 
 void
 list_workers(struct exchange *e, const char *param)
 {
-    static const struct everywhere_talk talk = {ask_workers, hear_workers, list_done};
-    struct showing *s = calloc(1, sizeof(*s));
+    static const struct everywhere_talk talk = {ask_workers, hear_workers, everywhere_list_done};
 
     (void)param;
-    if (everywhere_ask_for(e, NULL, &talk, s) == -1) {
-        free(s);
-        return;
-    }
-    s->exchange = e;
-    json_out_init(&s->body);
-    json_out_open(&s->body, NULL, '{');
-    json_out_open(&s->body, "workers", '[');
+    everywhere_list(e, "workers", &talk);
 }
 
 /* ---- quiet and resume ---- */
