@@ -23,14 +23,16 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue/queue.h"
+#include "common/queue/queue_admin.h"
 #include "worker/lists.h"
 #include "common/redis.h"
 
 #define LOGGER          "worker.beat"
 #define STOP_IGNORED_MS 15000
 #define RENEW_MOST_MS   1000 /* between renewals: how late a cancel may be noticed */
-#define SWEEP_JITTER    20   /* per cent either way, so that processes do not fall into step */
-#define EXIT_HUNG       75   /* EX_TEMPFAIL: restart */
+#define AUDIT_MS        60000
+#define SWEEP_JITTER    20 /* per cent either way, so that processes do not fall into step */
+#define EXIT_HUNG       75 /* EX_TEMPFAIL: restart */
 
 struct beat {
     const struct worker_settings *settings;
@@ -42,9 +44,10 @@ struct beat {
     redisContext *connection; /* NULL: Redis is away */
     char run_id[41];
     struct redis_backoff backoff;
-    int64_t retry_at_ms, renew_at_ms, show_at_ms, sweep_at_ms;
-    bool is_stuck; /* the last renewal was refused for want of progress */
-    unsigned seed; /* of the jitter */
+    int64_t retry_at_ms, renew_at_ms, show_at_ms, sweep_at_ms, audit_at_ms;
+    char audit_cursor[QUEUE_CURSOR_MAX]; /* where the next slice begins */
+    bool is_stuck;                       /* the last renewal was refused for want of progress */
+    unsigned seed;                       /* of the jitter */
     pthread_t thread;
 };
 
@@ -214,6 +217,21 @@ sweep(struct beat *b, struct error *err)
     return 0;
 }
 
+/* A slice of all tasks: is each where its state says? Scripts keep it so; this is for what nobody foresaw. */
+static int
+audit(struct beat *b, struct error *err)
+{
+    struct queue_audited audited;
+
+    if (queue_audit(b->connection, &b->settings->queue, b->audit_cursor, &audited, err) == -1)
+        return -1;
+    if (audited.fixed > 0)
+        log_warning(LOGGER, "the audit mended an index", LOG_INT("fixed", audited.fixed));
+    memcpy(b->audit_cursor, audited.cursor, sizeof(b->audit_cursor));
+    b->audit_at_ms = clock_monotonic_ms() + AUDIT_MS;
+    return 0;
+}
+
 /* ---- the thread ---- */
 
 static void
@@ -259,6 +277,8 @@ work(struct beat *b)
             redis_backoff_reset(&b->backoff);
         }
     }
+    if (b->connection != NULL && now_ms >= b->audit_at_ms && audit(b, &err) == -1)
+        lose(b, "audit", &err);
     if (b->connection != NULL && now_ms >= b->sweep_at_ms && sweep(b, &err) == -1)
         lose(b, "sweep", &err);
     end_if_hung(b);
@@ -309,6 +329,7 @@ beat_start(const struct worker_settings *settings, struct handoff *handoff,
     b->identity = identity;
     b->kernel = kernel;
     b->vocabulary = vocabulary;
+    memcpy(b->audit_cursor, "0", 2);
     b->seed = (unsigned)getpid() ^ (unsigned)clock_monotonic_ms();
     if (connect_redis(b, err) == -1 || show_presence(b, err) == -1)
         goto free_beat;

@@ -27,7 +27,7 @@
 #define QUEUE_RENEW_MS          5000
 #define QUEUE_SWEEP_MS          500 /* between sweeps of one process, +-20 % */
 #define QUEUE_SWEEP_THROTTLE_MS 400
-#define QUEUE_REPAIR_GRACE_MS   1000
+#define QUEUE_REPAIR_GRACE_MS   800  /* and up to two sweeps: a lost hint is back within 2 s */
 #define QUEUE_BACKOFF_MS        1000 /* times 2, 4, 8 ... 300 */
 #define QUEUE_MAX_RUN_MS        240000
 #define QUEUE_MAX_ATTEMPTS      5

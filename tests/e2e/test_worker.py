@@ -568,3 +568,14 @@ def test_a_wrong_password_ends_the_start_instead_of_being_tried_for_minutes(serv
     assert "wrong" not in worker.log()
     password.write_text("right\n")
     service.start_worker("--redis-password-file", password)
+
+
+def test_a_task_that_fell_out_of_its_queue_is_put_back_by_the_audit(service, queue):
+    """No script loses one; a hand in Redis, or a bug, can. The bug: nobody ever called the audit."""
+    task_id = queue.submit()
+    assert service.redis.command("ZREM", f"{PREFIX}:queued:normal", task_id) == 1
+    service.redis.command("DEL", f"{PREFIX}:list:normal")
+    worker = service.start_worker()
+    assert queue.ended(task_id)["status"] == "completed"
+    assert service.redis.command("HGET", f"{PREFIX}:stats", "audit_fixed") == "1"
+    assert worker.log_lines(message="the audit mended an index")[0]["fixed"] == 1
