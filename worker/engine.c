@@ -188,16 +188,6 @@ window_of(enum task_context_mode mode)
     }
 }
 
-/* Whole minutes of the wall clock, rounded down also before 1970. */
-static int64_t
-minutes_of(int64_t wall_us)
-{
-    const int64_t us_per_minute = INT64_C(60000000);
-    int64_t minutes = wall_us / us_per_minute;
-
-    return wall_us % us_per_minute < 0 ? minutes - 1 : minutes;
-}
-
 static struct forecast *
 begin(struct engine *e, struct job *job, struct error *err)
 {
@@ -224,7 +214,7 @@ begin(struct engine *e, struct job *job, struct error *err)
     }
     memcpy(minutes, task->history_minutes, task->n_history * sizeof(*minutes));
     for (size_t i = 0; i < task->n_horizon; i++)
-        minutes[task->n_history + i] = minutes_of(task->horizon[i].wall_us);
+        minutes[task->n_history + i] = task_time_minutes(&task->horizon[i]);
     forecast = forecast_begin(
         e->pool, task->candles, minutes, task->n_history, task->n_horizon, &options, err);
     free(minutes);

@@ -251,7 +251,7 @@ claim(struct link *l, const struct hint *hint, unsigned lists, const enum task_p
     for (size_t i = 0; i < claims.n; i++) {
         struct queue_lease *lease = &claims.leases[i];
 
-        /* After a stale hint the script looks for another, and does not know --queues. */
+        /* The script was told --queues; what comes out of Redis is checked all the same. */
         if (!s->takes[lease->priority]) {
             l->is_claim_unknown = true;
         } else if (take_lease(l, lease, &err) == -1) {
