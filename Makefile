@@ -38,6 +38,7 @@ COMMON_SRC := \
 	common/redis_link.c \
 	common/redis_link_command.c \
 	common/utf8.c \
+	common/cidr.c \
 	common/msgpack_read.c \
 	common/msgpack_write.c \
 	common/task.c \
