@@ -42,11 +42,19 @@ COMMON_SRC := \
 	common/msgpack_read.c \
 	common/msgpack_write.c \
 	common/task.c \
+	common/task_time.c \
 	common/task_codec.c \
 	common/task_about.c \
 	common/result.c \
 	common/result_encode.c \
 	common/result_decode.c \
+	common/webhook_url.c \
+	common/webhook_address.c \
+	common/document/json_out.c \
+	common/document/task_document.c \
+	common/document/batch_document.c \
+	common/document/result_document.c \
+	common/document/result_csv.c \
 	common/queue/queue.c \
 	common/queue/script.c \
 	common/queue/send.c \
@@ -109,7 +117,6 @@ API_SRC := \
 	api/problem.c \
 	api/json_strict.c \
 	api/msgpack_strict.c \
-	api/json_out.c \
 	api/times.c \
 	api/python_repr.c \
 	api/request_json.c \
@@ -124,8 +131,6 @@ API_SRC := \
 	api/request_webhook.c \
 	api/request_value.c \
 	api/request_fault.c \
-	api/webhook_url.c \
-	api/webhook_address.c \
 	api/media.c \
 	api/accept.c \
 	api/prefer.c \
@@ -143,10 +148,6 @@ API_SRC := \
 	api/health_detailed.c \
 	api/everywhere.c \
 	api/task_reply.c \
-	api/task_document.c \
-	api/batch_document.c \
-	api/result_document.c \
-	api/result_csv.c \
 	api/wait.c \
 	api/departure.c \
 	api/lookup.c \

@@ -7,7 +7,7 @@
 #ifndef API_EVERYWHERE_H
 #define API_EVERYWHERE_H
 
-#include "api/json_out.h"
+#include "common/document/json_out.h"
 #include "api/models.h"
 #include "api/store.h"
 #include "common/error.h"

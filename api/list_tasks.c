@@ -10,14 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/batch_document.h"
+#include "common/document/batch_document.h"
 #include "api/everywhere.h"
 #include "api/handlers.h"
 #include "api/models.h"
 #include "api/query.h"
 #include "api/reply.h"
 #include "api/server.h"
-#include "api/task_document.h"
+#include "common/document/task_document.h"
 #include "common/log.h"
 #include "common/queue/queue_admin.h"
 

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "api/guard.h"
-#include "api/json_out.h"
+#include "common/document/json_out.h"
 #include "api/problem.h"
 #include "api/route.h"
 #include "common/error.h"

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json_out.h"
+#include "common/document/json_out.h"
 #include "api/python_repr.h"
 
 #define PRICE_MAX 1e15 /* of every figure: beyond, binary32 has no digits to forecast with */

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json_out.h"
+#include "common/document/json_out.h"
 #include "common/utf8.h"
 
 #define SENTENCE_MAX   400

@@ -75,13 +75,13 @@ judge_ascending(struct reader *r, const struct series *series, const struct time
 {
     for (size_t i = 1; i < times->n; i++) {
         struct path time_at = {.parent = list_at, .index = i};
-        char before[TIMES_TEXT_MAX], after[TIMES_TEXT_MAX], name[NAME_SHOWN_MAX + 8];
+        char before[TASK_TIME_TEXT_MAX], after[TASK_TIME_TEXT_MAX], name[NAME_SHOWN_MAX + 8];
         char message[320], detail[128];
 
         if (times_instant_us(&times->list[i - 1]) < times_instant_us(&times->list[i]))
             continue;
-        times_format(&times->list[i - 1], ' ', before);
-        times_format(&times->list[i], ' ', after);
+        task_time_format(&times->list[i - 1], ' ', before);
+        task_time_format(&times->list[i], ' ', after);
         if (series->is_batch_item) {
             prefix(series, name, sizeof(name));
             snprintf(message, sizeof(message), "%s%s must be in ascending order at index %zu", name,
@@ -104,13 +104,13 @@ judge_start(struct reader *r, const struct series *series, const struct path *li
     const struct task_time *last = &series->history.list[series->history.n - 1];
     const struct task_time *first = &series->horizon.list[0];
     struct path time_at = {.parent = list_at, .index = 0};
-    char last_text[TIMES_TEXT_MAX], first_text[TIMES_TEXT_MAX], name[NAME_SHOWN_MAX + 8];
+    char last_text[TASK_TIME_TEXT_MAX], first_text[TASK_TIME_TEXT_MAX], name[NAME_SHOWN_MAX + 8];
     char message[320], detail[128];
 
     if (times_instant_us(last) < times_instant_us(first))
         return true;
-    times_format(last, ' ', last_text);
-    times_format(first, ' ', first_text);
+    task_time_format(last, ' ', last_text);
+    task_time_format(first, ' ', first_text);
     if (series->is_batch_item) {
         prefix(series, name, sizeof(name));
         snprintf(message, sizeof(message), "%sprediction_timestamps must be after input timestamps",

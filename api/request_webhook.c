@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/webhook_url.h"
+#include "common/webhook_url.h"
 
 enum { URL, EVENTS, INCLUDE_RESULT, N_MEMBERS };
 static const char *const names[N_MEMBERS] = {"url", "events", "include_result"};

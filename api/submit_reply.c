@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/batch_document.h"
+#include "common/document/batch_document.h"
 #include "api/server.h"
 #include "api/task_reply.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "api/accept.h"
-#include "api/batch_document.h"
+#include "common/document/batch_document.h"
 #include "api/media.h"
 #include "api/server.h"
 #include "common/clock.h"
@@ -140,10 +140,25 @@ task_reply_read(struct exchange *e, int status, struct model *model)
     reply_error(e, &err);
 }
 
+/* The task's own error as a member of a problem; NULL without memory. */
+static cJSON *
+error_of(const struct task_document *d)
+{
+    struct json_out out;
+    cJSON *json = NULL;
+
+    json_out_init(&out);
+    task_document_error_write(d, NULL, &out);
+    if (!out.failed)
+        json = cJSON_ParseWithLength(out.text, out.len);
+    json_out_clear(&out);
+    return json;
+}
+
 void
 task_problem_of_end(const struct task_document *d, struct problem *problem)
 {
-    cJSON *error = task_document_error(d);
+    cJSON *error = error_of(d);
     const cJSON *detail = cJSON_GetObjectItemCaseSensitive(error, "detail");
     const char *text = cJSON_IsString(detail) ? detail->valuestring : "the task has no result";
 
@@ -167,7 +182,7 @@ refuse_result(struct exchange *e, const struct task_document *d)
 
     if (task_status_is_terminal(d->view.status)) {
         problem_set(&problem, 409, "no_result", "the task is %s and has no result", status);
-        problem_extra(&problem, "task_error", task_document_error(d));
+        problem_extra(&problem, "task_error", error_of(d));
     } else {
         problem_set(&problem, 409, "not_finished", "task is %s, step %u of %u", status,
             (unsigned)d->view.step, (unsigned)d->about.n_horizon);

@@ -10,7 +10,7 @@
 
 #include "api/lookup.h"
 #include "api/reply.h"
-#include "api/task_document.h"
+#include "common/document/task_document.h"
 
 /** task_reply_document(e, status, answer, with_data): the task document; ${e}->task_id names it. */
 void task_reply_document(

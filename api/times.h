@@ -1,5 +1,5 @@
 /*
- * times.h - Times of candles: text or number -> wall clock, and back.
+ * times.h - Times of candles: text or number -> wall clock. Back is task_time_format().
  *
  * The wall clock is kept as written; instants are only used to compare.
  */
@@ -14,21 +14,12 @@
 
 enum times_fault { TIMES_OK, TIMES_FORMAT, TIMES_RANGE /* year outside 1900..2261 */ };
 
-#define TIMES_TEXT_MAX 40
-
 /** times_parse(text, len, time, reason): the forms of the contract; ${reason} gets a static text on TIMES_FORMAT. */
 enum times_fault times_parse(
     const char *text, size_t len, struct task_time *time, const char **reason);
 
 /** times_from_epoch(x, time): seconds, or milliseconds if |x| > 2e10; read as UTC. */
 enum times_fault times_from_epoch(double x, struct task_time *time);
-
-/**
- * times_format(time, separator, text):
- * "2025-01-01T09:15:00+08:00" into ${text} [TIMES_TEXT_MAX]; returns the length. UTC is "Z", but
- * "+00:00" after a ' ' as separator, which is how Python prints times in messages.
- */
-size_t times_format(const struct task_time *time, char separator, char *text);
 
 /** times_instant_us(time): microseconds since 1970 UTC (naive times count as UTC). */
 int64_t times_instant_us(const struct task_time *time);

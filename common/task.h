@@ -82,6 +82,15 @@ int64_t task_time_minutes(const struct task_time *time);
 /** task_time_instant_us(time): microseconds since 1970 UTC; a naive time counts as UTC. Only to compare. */
 int64_t task_time_instant_us(const struct task_time *time);
 
+#define TASK_TIME_TEXT_MAX 40
+
+/**
+ * task_time_format(time, separator, text):
+ * "2025-01-01T09:15:00+08:00" into ${text} [TASK_TIME_TEXT_MAX]; returns the length. UTC is "Z", but
+ * "+00:00" after a ' ' as separator, which is how Python prints times in messages.
+ */
+size_t task_time_format(const struct task_time *time, char separator, char *text);
+
 struct task_params {
     uint32_t sample_count; /* 1..TASK_SAMPLES_MAX paths */
     uint32_t top_k;        /* 0 off; else top_p is not applied */

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "api/json_out.h"
+#include "common/document/json_out.h"
 #include "api/json_strict.h"
 #include "api/python_repr.h"
 

@@ -55,9 +55,9 @@ accept(const char *body, struct request *request)
 static void
 assert_time(const struct task_time *time, const char *wanted)
 {
-    char text[TIMES_TEXT_MAX];
+    char text[TASK_TIME_TEXT_MAX];
 
-    times_format(time, 'T', text);
+    task_time_format(time, 'T', text);
     assert_string_equal(text, wanted);
 }
 

@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
-#include "api/task_document.h"
+#include <cjson/cJSON.h>
+
+#include "common/document/task_document.h"
 #include "tests/support/stored_values.h"
 
 #define ID         "3f0c1a52-8a4e-4d6b-9c1e-7b2f5a90d1c4"
@@ -247,6 +249,7 @@ a_task_that_ended_badly_says_why_in_words_fit_to_be_shown(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct queue_task_view view = view_of(cases[i].status);
         struct task_document d;
+        struct json_out out;
         struct error err;
         cJSON *tree, *error;
 
@@ -259,7 +262,10 @@ a_task_that_ended_badly_says_why_in_words_fit_to_be_shown(void **state)
         assert_text(at(tree, "error", "detail"), cases[i].shown_detail);
         assert_int_equal(cJSON_IsTrue(at(tree, "error", "retryable")), cases[i].retryable);
         assert_int_equal(task_document_open(&d, ID, "m", &view, &err), 0);
-        error = task_document_error(&d);
+        json_out_init(&out);
+        task_document_error_write(&d, NULL, &out);
+        error = cJSON_ParseWithLength(out.text, out.len);
+        json_out_clear(&out);
         assert_true(cJSON_Compare(error, at(tree, "error", NULL), true));
         cJSON_Delete(error);
         task_document_close(&d);

@@ -70,9 +70,9 @@ every_form_is_read_and_written_back_in_one(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct task_time time = parsed(cases[i].in);
-        char text[TIMES_TEXT_MAX];
+        char text[TASK_TIME_TEXT_MAX];
 
-        assert_int_equal(times_format(&time, 'T', text), strlen(cases[i].out));
+        assert_int_equal(task_time_format(&time, 'T', text), strlen(cases[i].out));
         assert_string_equal(text, cases[i].out);
     }
 }
@@ -144,7 +144,7 @@ epoch_numbers_above_2e10_are_milliseconds(void **state)
 static void
 every_day_of_the_range_goes_there_and_back(void **state)
 {
-    char text[TIMES_TEXT_MAX], wanted[TIMES_TEXT_MAX];
+    char text[TASK_TIME_TEXT_MAX], wanted[TASK_TIME_TEXT_MAX];
 
     (void)state;
     for (int64_t day = -25567; day < 106651; day++) {
@@ -157,7 +157,7 @@ every_day_of_the_range_goes_there_and_back(void **state)
 
         assert_non_null(gmtime_r(&seconds, &tm));
         strftime(wanted, sizeof(wanted), "%Y-%m-%dT%H:%M:%S", &tm);
-        times_format(&time, 'T', text);
+        task_time_format(&time, 'T', text);
         assert_string_equal(text, wanted);
         assert_int_equal(times_parse(text, strlen(text), &again, &reason), TIMES_OK);
         assert_int_equal(again.wall_us, time.wall_us);
@@ -172,7 +172,7 @@ random_times_with_offsets_go_there_and_back(void **state)
     (void)state;
     for (int i = 0; i < 100000; i++) {
         struct task_time time, again;
-        char text[TIMES_TEXT_MAX];
+        char text[TASK_TIME_TEXT_MAX];
         const char *reason;
         size_t len;
 
@@ -180,8 +180,8 @@ random_times_with_offsets_go_there_and_back(void **state)
         time.wall_us = TASK_WALL_US_MIN +
                        (int64_t)((random >> 2) % (uint64_t)(TASK_WALL_US_MAX - TASK_WALL_US_MIN));
         time.offset_minutes = (int16_t)((int)(random % 2879) - 1439);
-        len = times_format(&time, i % 2 ? 'T' : ' ', text);
-        assert_true(len < TIMES_TEXT_MAX);
+        len = task_time_format(&time, i % 2 ? 'T' : ' ', text);
+        assert_true(len < TASK_TIME_TEXT_MAX);
         assert_int_equal(times_parse(text, len, &again, &reason), TIMES_OK);
         assert_int_equal(again.wall_us, time.wall_us);
         assert_int_equal(again.offset_minutes, time.offset_minutes);
@@ -194,13 +194,13 @@ static void
 messages_show_times_as_python_prints_them(void **state)
 {
     struct task_time time = parsed("2025-01-01T09:05:00Z");
-    char text[TIMES_TEXT_MAX];
+    char text[TASK_TIME_TEXT_MAX];
 
     (void)state;
-    times_format(&time, ' ', text);
+    task_time_format(&time, ' ', text);
     assert_string_equal(text, "2025-01-01 09:05:00+00:00");
     time = parsed("2025-01-01T09:05:00.5");
-    times_format(&time, ' ', text);
+    task_time_format(&time, ' ', text);
     assert_string_equal(text, "2025-01-01 09:05:00.500000");
 }
 
@@ -249,12 +249,12 @@ stepping_adds_to_the_wall_clock_and_may_leave_out_weekends(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct times_interval interval;
         struct task_time next;
-        char text[TIMES_TEXT_MAX];
+        char text[TASK_TIME_TEXT_MAX];
 
         assert_int_equal(
             times_parse_interval(cases[i].interval, strlen(cases[i].interval), &interval), 0);
         next = times_next(parsed(cases[i].from), interval, cases[i].weekdays_only);
-        times_format(&next, 'T', text);
+        task_time_format(&next, 'T', text);
         assert_string_equal(text, cases[i].to);
     }
 }

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "api/webhook_address.h"
-#include "api/webhook_url.h"
+#include "common/webhook_address.h"
+#include "common/webhook_url.h"
 
 static const struct webhook_url_rules plain;
 

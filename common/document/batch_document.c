@@ -4,7 +4,7 @@
  * The queue tells when a batch has ended, and how; until then its members tell. A member that
  * an operator took out of the batch and that is forgotten since keeps its place.
  */
-#include "api/batch_document.h"
+#include "common/document/batch_document.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,14 +4,12 @@
  * One line per series and step. What a request asked for decides the columns, and one request
  * made all series, so one header line serves all of them. Paths have no place here.
  */
-#include "api/task_document.h"
+#include "common/document/task_document.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "api/times.h"
 
 #define NUMBER_TEXT_MAX 32
 
@@ -79,12 +77,12 @@ static void
 put_step(FILE *f, const struct task_document *d, size_t step)
 {
     const struct result *r = d->result;
-    char time[TIMES_TEXT_MAX];
+    char time[TASK_TIME_TEXT_MAX];
 
     if (d->about.series_id != NULL)
         put_text(f, d->about.series_id);
     fputc(',', f);
-    fwrite(time, 1, times_format(&r->times[step], 'T', time), f);
+    fwrite(time, 1, task_time_format(&r->times[step], 'T', time), f);
     for (size_t i = 0; i < TASK_FIELDS; i++)
         put_float(f, r->prediction[step * TASK_FIELDS + i]);
     for (uint32_t q = 0; q < r->output.n_quantiles; q++) {

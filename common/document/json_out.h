@@ -6,8 +6,8 @@
  * the shortest decimal that reads back to the same binary32, others the shortest
  * double; NaN and infinities become null. Strings must be UTF-8 (checked on input).
  */
-#ifndef API_JSON_OUT_H
-#define API_JSON_OUT_H
+#ifndef COMMON_DOCUMENT_JSON_OUT_H
+#define COMMON_DOCUMENT_JSON_OUT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,4 +51,4 @@ void json_out_bytes(struct json_out *out, const char *name, const void *bytes,
 size_t json_format_float(float value, char *text);
 size_t json_format_double(double value, char *text);
 
-#endif /* API_JSON_OUT_H */
+#endif /* COMMON_DOCUMENT_JSON_OUT_H */

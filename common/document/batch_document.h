@@ -4,12 +4,12 @@
  * Queue and client see members; the batch is what they are together. A struct task_document
  * with members is a batch: what is written of any task is written of it, too, by the same code.
  */
-#ifndef API_BATCH_DOCUMENT_H
-#define API_BATCH_DOCUMENT_H
+#ifndef COMMON_DOCUMENT_BATCH_DOCUMENT_H
+#define COMMON_DOCUMENT_BATCH_DOCUMENT_H
 
 #include <hiredis/hiredis.h>
 
-#include "api/task_document.h"
+#include "common/document/task_document.h"
 
 /**
  * batch_document_open(d, id, model, reply, with_output, err):
@@ -36,4 +36,4 @@ void batch_results_write(const struct task_document *d, const char *name, struct
 /** batch_members_write(d, out): members `tasks` and `counts`. */
 void batch_members_write(const struct task_document *d, struct json_out *out);
 
-#endif /* API_BATCH_DOCUMENT_H */
+#endif /* COMMON_DOCUMENT_BATCH_DOCUMENT_H */

@@ -4,14 +4,13 @@
  * Three files: task_document.c, result_document.c for `data`, batch_document.c for batches. Pure: a view of the stored task in, text out. Stored bytes are hostile until decoded; what
  * does not decode is an error, never half a document.
  */
-#ifndef API_TASK_DOCUMENT_H
-#define API_TASK_DOCUMENT_H
+#ifndef COMMON_DOCUMENT_TASK_DOCUMENT_H
+#define COMMON_DOCUMENT_TASK_DOCUMENT_H
 
-#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "api/json_out.h"
+#include "common/document/json_out.h"
 #include "common/error.h"
 #include "common/queue/queue.h"
 #include "common/queue/queue_admin.h"
@@ -74,8 +73,9 @@ void task_warnings_write(const struct task_document *d, struct json_out *out);
 /** task_result_write(d, name, out): the result alone; there must be one. ${name} NULL: not a member. */
 void task_result_write(const struct task_document *d, const char *name, struct json_out *out);
 
-/** task_document_error(d): {"code","detail","retryable"} of a task that did not complete, NULL without memory. */
-cJSON *task_document_error(const struct task_document *d);
+/** task_document_error_write(d, name, out): {"code","detail","retryable"}, or null of a task that did not end badly. */
+void task_document_error_write(
+    const struct task_document *d, const char *name, struct json_out *out);
 
 /** task_retry_after(d): seconds after which asking again makes sense. */
 int task_retry_after(const struct task_document *d);
@@ -84,4 +84,4 @@ int task_retry_after(const struct task_document *d);
 /** task_url(id, part, url): "/v1/tasks/<id>" and "/<part>" unless that is "". */
 void task_url(const char *id, const char *part, char *url);
 
-#endif /* API_TASK_DOCUMENT_H */
+#endif /* COMMON_DOCUMENT_TASK_DOCUMENT_H */

@@ -3,14 +3,14 @@
  *
  * Members and their order are those of schemas/openapi.yaml; every member is always there.
  */
-#include "api/task_document.h"
+#include "common/document/task_document.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/batch_document.h"
+#include "common/document/batch_document.h"
 #include "common/clock.h"
 #include "common/utf8.h"
 
@@ -214,36 +214,17 @@ has_ended_badly(const struct task_document *d)
     return task_status_is_terminal(d->view.status) && d->view.status != TASK_COMPLETED;
 }
 
-cJSON *
-task_document_error(const struct task_document *d)
-{
-    struct ending e = find_ending(d);
-    struct json_out out;
-    cJSON *json = NULL;
-
-    json_out_init(&out);
-    json_out_open(&out, NULL, '{');
-    json_out_text_n(&out, "code", e.code, e.code_len);
-    json_out_text_n(&out, "detail", e.detail, e.detail_len);
-    json_out_bool(&out, "retryable", e.retryable);
-    json_out_close(&out, '}');
-    if (!out.failed)
-        json = cJSON_ParseWithLength(out.text, out.len);
-    json_out_clear(&out);
-    return json;
-}
-
-static void
-write_error(const struct task_document *d, struct json_out *out)
+void
+task_document_error_write(const struct task_document *d, const char *name, struct json_out *out)
 {
     struct ending e;
 
     if (!has_ended_badly(d)) { /* the last error of a task that is tried again is nobody's yet */
-        json_out_null(out, "error");
+        json_out_null(out, name);
         return;
     }
     e = find_ending(d);
-    json_out_open(out, "error", '{');
+    json_out_open(out, name, '{');
     json_out_text_n(out, "code", e.code, e.code_len);
     json_out_text_n(out, "detail", e.detail, e.detail_len);
     json_out_bool(out, "retryable", e.retryable);
@@ -389,7 +370,7 @@ task_document_write(const struct task_document *d, bool with_data, struct json_o
         json_out_null(out, "data");
     if (d->members != NULL)
         batch_members_write(d, out);
-    write_error(d, out);
+    task_document_error_write(d, "error", out);
     task_warnings_write(d, out);
     json_out_open(out, "metadata", '{');
     for (uint32_t i = 0; i < d->about.n_metadata; i++)

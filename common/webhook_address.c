@@ -4,7 +4,7 @@
  * An IPv4 address may hide inside an IPv6 one (mapped, compatible): then the inner one is
  * judged. Translation prefixes (64:ff9b::, 2002::) are refused whole.
  */
-#include "api/webhook_address.h"
+#include "common/webhook_address.h"
 
 #include <arpa/inet.h>
 #include <string.h>

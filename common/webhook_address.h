@@ -1,8 +1,8 @@
 /*
  * webhook_address.h - Is an address one of the public network?
  */
-#ifndef API_WEBHOOK_ADDRESS_H
-#define API_WEBHOOK_ADDRESS_H
+#ifndef COMMON_WEBHOOK_ADDRESS_H
+#define COMMON_WEBHOOK_ADDRESS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,4 +22,4 @@ int webhook_address_parse(const char *text, size_t len, struct webhook_address *
  * for those in ${allow_cidr} ("10.0.0.0/8,fd00::/8" or NULL). */
 bool webhook_address_is_public(const struct webhook_address *address, const char *allow_cidr);
 
-#endif /* API_WEBHOOK_ADDRESS_H */
+#endif /* COMMON_WEBHOOK_ADDRESS_H */

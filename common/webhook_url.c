@@ -4,12 +4,12 @@
  * Whatever two readers of a URL could understand differently is refused: userinfo, backslashes,
  * spaces, control and non-ASCII bytes, numbers as host names, percent signs in the host.
  */
-#include "api/webhook_url.h"
+#include "common/webhook_url.h"
 
 #include <string.h>
 #include <strings.h>
 
-#include "api/webhook_address.h"
+#include "common/webhook_address.h"
 
 #define HOST_MAX 253 /* bytes of a host name, RFC 1035 */
 

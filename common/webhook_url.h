@@ -4,8 +4,8 @@
  * Names are resolved and judged again by whoever connects; here a literal address is judged
  * at once.
  */
-#ifndef API_WEBHOOK_URL_H
-#define API_WEBHOOK_URL_H
+#ifndef COMMON_WEBHOOK_URL_H
+#define COMMON_WEBHOOK_URL_H
 
 #include <stdbool.h>
 
@@ -21,4 +21,4 @@ struct webhook_url_rules {
 /** webhook_url_check(url, rules, reason): 0, or -1 with a static sentence in ${reason}. */
 int webhook_url_check(const char *url, const struct webhook_url_rules *rules, const char **reason);
 
-#endif /* API_WEBHOOK_URL_H */
+#endif /* COMMON_WEBHOOK_URL_H */

@@ -4,7 +4,7 @@
  * Shortest means: the fewest digits that read back to the same value. More digits never read
  * back worse, so few tries are needed.
  */
-#include "api/json_out.h"
+#include "common/document/json_out.h"
 
 #include <float.h>
 #include <math.h>

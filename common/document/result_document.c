@@ -4,11 +4,10 @@
  * Forecast numbers are binary32 and printed as such, statistics are doubles; optional parts
  * are there when the request asked for them.
  */
-#include "api/task_document.h"
+#include "common/document/task_document.h"
 
 #include <stdlib.h>
 
-#include "api/times.h"
 #include "common/little_endian.h"
 
 static const char *const field_names[TASK_FIELDS] = {
@@ -17,9 +16,9 @@ static const char *const field_names[TASK_FIELDS] = {
 static void
 write_time_of_bar(struct json_out *out, const char *name, const struct task_time *time)
 {
-    char text[TIMES_TEXT_MAX];
+    char text[TASK_TIME_TEXT_MAX];
 
-    json_out_text_n(out, name, text, times_format(time, 'T', text));
+    json_out_text_n(out, name, text, task_time_format(time, 'T', text));
 }
 
 static void
