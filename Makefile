@@ -75,6 +75,7 @@ KRONOS_SRC := \
 	worker/kronos/safetensors.c \
 	worker/kronos/model_config.c \
 	worker/kronos/model.c \
+	worker/kronos/packed.c \
 	worker/kronos/kernels.c \
 	worker/kronos/kernels_avx2.c \
 	worker/kronos/kernels_avx512.c \
@@ -170,8 +171,8 @@ CLI_SRC := \
 
 # per-file flags: each SIMD file is compiled for its own instruction set and chosen at run time
 ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
-$(B)/worker/kronos/kernels_avx2.o: EXTRA := -mavx2 -mfma -O3
-$(B)/worker/kronos/kernels_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -O3
+$(B)/worker/kronos/kernels_avx2.o: EXTRA := -mavx2 -mfma -mf16c -O3
+$(B)/worker/kronos/kernels_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -O3
 endif
 $(B)/worker/kronos/kernels.o: EXTRA := -O3
 

@@ -74,36 +74,66 @@ an_unknown_set_is_refused_and_changes_nothing(void **state)
 
 /* ---- y = x W^T + b ---- */
 
-typedef void linear_fn(
-    float *, size_t, const float *, size_t, size_t, const struct kernels_linear *);
+/* One layer, packed; the plain weights are what packing made of them. */
+struct layer {
+    float *weight, *bias;
+    void *bytes;
+    struct packed packed;
+};
+
+static struct layer
+layer_new(size_t n_out, size_t n_in, bool has_bias, enum packed_format format)
+{
+    struct layer l = {
+        .weight = numbers(n_out * n_in, 2),
+        .bias = has_bias ? numbers(n_out, 3) : NULL,
+        .bytes =
+            aligned_alloc(PACKED_ALIGNMENT, packed_bytes((uint32_t)n_out, (uint32_t)n_in, format)),
+        .packed = {.n_out = (uint32_t)n_out, .n_in = (uint32_t)n_in, .format = format},
+    };
+
+    assert_non_null(l.bytes);
+    assert_int_equal(
+        packed_fill(l.bytes, l.weight, l.bias, l.packed.n_out, l.packed.n_in, format, NULL), 0);
+    for (size_t i = 0; format == PACKED_F16 && i < n_out * n_in; i++)
+        l.weight[i] = packed_widen(packed_half(l.weight[i]));
+    l.packed.bytes = l.bytes;
+    return l;
+}
 
 static void
-check_linear_case(linear_fn *linear, size_t rows, size_t n_out, size_t n_in, size_t pad,
-    bool has_bias, bool is_added)
+layer_free(struct layer *l)
 {
-    size_t x_stride = n_in + pad, y_stride = n_out + pad;
-    float *x = numbers((rows - 1) * x_stride + n_in + 1, 1), *w = numbers(n_out * n_in, 2);
-    float *bias = numbers(n_out, 3), *y = numbers((rows - 1) * y_stride + n_out, 4);
-    float *before = numbers((rows - 1) * y_stride + n_out, 4);
-    struct kernels_linear l = {w, has_bias ? bias : NULL, n_out, n_in, is_added};
+    free(l->weight);
+    free(l->bias);
+    free(l->bytes);
+}
 
-    linear(y, y_stride, x + 1, x_stride, rows, &l); /* one float off any alignment */
+static void
+check_linear_case(const struct layer *l, size_t rows, size_t pad, bool is_added)
+{
+    size_t n_in = l->packed.n_in, n_out = l->packed.n_out;
+    size_t x_stride = n_in + pad, y_stride = n_out + pad;
+    float *x = numbers((rows - 1) * x_stride + n_in + 1, 1);
+    float *y = numbers((rows - 1) * y_stride + n_out, 4);
+    float *before = numbers((rows - 1) * y_stride + n_out, 4);
+
+    /* one float off any alignment */
+    kernels_packed(y, y_stride, x + 1, x_stride, rows, &l->packed, is_added);
     for (size_t m = 0; m < rows; m++) {
         for (size_t n = 0; n < n_out; n++) {
-            double sum = has_bias ? (double)bias[n] : 0.0;
+            double sum = l->bias != NULL ? (double)l->bias[n] : 0.0;
 
             if (is_added)
                 sum += (double)before[m * y_stride + n];
             for (size_t k = 0; k < n_in; k++)
-                sum += (double)x[1 + m * x_stride + k] * (double)w[n * n_in + k];
+                sum += (double)x[1 + m * x_stride + k] * (double)l->weight[n * n_in + k];
             assert_near(y[m * y_stride + n], sum, 1e-6 * (4.0 + sqrt((double)n_in)));
         }
         for (size_t n = n_out; n < y_stride && m + 1 < rows; n++)
             assert_true(y[m * y_stride + n] == before[m * y_stride + n]);
     }
     free(x);
-    free(w);
-    free(bias);
     free(y);
     free(before);
 }
@@ -113,59 +143,74 @@ static const size_t odd_inputs[] = {1, 2, 3, 6, 7, 8, 15, 16, 17, 20, 31, 33, 52
 static void
 check_linear(void)
 {
-    static const size_t outputs[] = {1, 2, 3, 4, 5, 6, 7, 31, 64};
+    static const size_t outputs[] = {1, 6, 20, 52, 63, 64, 65, 150};
 
-    for (size_t rows = 1; rows <= 14; rows++)
-        for (size_t i = 0; i < sizeof(odd_inputs) / sizeof(odd_inputs[0]); i++)
-            for (size_t j = 0; j < sizeof(outputs) / sizeof(outputs[0]); j++)
-                check_linear_case(kernels_linear_rows, rows, outputs[j], odd_inputs[i], rows % 3,
-                    i % 2 == 0, (i + rows) % 2 == 0);
-    check_linear_case(kernels_linear_rows, 97, 5, 33, 0, true, false);
-    check_linear_case(kernels_linear_rows, 200, 9, 20, 3, true, true);
+    for (size_t i = 0; i < sizeof(odd_inputs) / sizeof(odd_inputs[0]); i++)
+        for (size_t j = 0; j < sizeof(outputs) / sizeof(outputs[0]); j++) {
+            struct layer l = layer_new(
+                outputs[j], odd_inputs[i], i % 2 == 0, (i + j) % 2 ? PACKED_F16 : PACKED_F32);
+
+            /* Every number of rows where it is cheap; up to 512 rows of the smallest. */
+            for (size_t rows = 1; rows <= (outputs[j] * odd_inputs[i] < 9000 ? 33 : 7); rows++)
+                check_linear_case(&l, rows, rows % 3, (i + rows) % 2 == 0);
+            if (outputs[j] * odd_inputs[i] < 500)
+                check_linear_case(&l, 512, 1, true);
+            layer_free(&l);
+        }
 }
 
 static void
-the_row_product_equals_a_plain_loop_at_every_shape(void **state)
+the_product_equals_a_plain_loop_at_every_shape_in_both_formats(void **state)
 {
     (void)state;
     with_every_set(check_linear);
 }
 
 static void
-the_whole_product_equals_a_plain_loop(void **state)
+check_width_832(void)
 {
-    static const size_t rows[] = {1, 2, 33, 100};
+    for (int half = 0; half < 2; half++) {
+        struct layer l = layer_new(832, 832, true, half ? PACKED_F16 : PACKED_F32);
 
+        check_linear_case(&l, 1, 0, false);
+        check_linear_case(&l, 17, 0, true);
+        layer_free(&l);
+    }
+}
+
+static void
+the_product_equals_a_plain_loop_at_the_width_of_the_base_model(void **state)
+{
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        for (int flags = 0; flags < 4; flags++)
-            check_linear_case(
-                kernels_linear_whole, rows[i], 31, 52, (size_t)flags, flags & 1, flags & 2);
+    with_every_set(check_width_832);
 }
 
 static void
 check_company(void)
 {
-    enum { ROWS = 120, N_OUT = 23, N_IN = 83 };
-    float *x = numbers(ROWS * N_IN, 5), *w = numbers(N_OUT * N_IN, 6), *bias = numbers(N_OUT, 7);
-    float *alone = calloc(ROWS * N_OUT, sizeof(float)), *y = calloc(ROWS * N_OUT, sizeof(float));
-    struct kernels_linear l = {w, bias, N_OUT, N_IN, false};
+    enum { ROWS = 80, N_OUT = 150, N_IN = 83 };
 
-    assert_non_null(alone);
-    assert_non_null(y);
-    for (size_t m = 0; m < ROWS; m++)
-        kernels_linear_rows(alone + m * N_OUT, N_OUT, x + m * N_IN, N_IN, 1, &l);
-    for (size_t first = 0; first < 3; first++)
-        for (size_t n = 1; first + n <= ROWS; n++) {
-            memset(y, 0, ROWS * N_OUT * sizeof(float));
-            kernels_linear_rows(y, N_OUT, x + first * N_IN, N_IN, n, &l);
-            assert_memory_equal(y, alone + first * N_OUT, n * N_OUT * sizeof(float));
-        }
-    free(x);
-    free(w);
-    free(bias);
-    free(alone);
-    free(y);
+    for (int half = 0; half < 2; half++) {
+        struct layer l = layer_new(N_OUT, N_IN, true, half ? PACKED_F16 : PACKED_F32);
+        float *x = numbers(ROWS * N_IN, 5);
+        float *alone = calloc(ROWS * N_OUT, sizeof(float));
+        float *y = calloc(ROWS * N_OUT, sizeof(float));
+
+        assert_non_null(alone);
+        assert_non_null(y);
+        for (size_t m = 0; m < ROWS; m++)
+            kernels_packed(alone + m * N_OUT, N_OUT, x + m * N_IN, N_IN, 1, &l.packed, false);
+        for (size_t first = 0; first < 3; first++)
+            for (size_t n = 1; first + n <= ROWS; n++) {
+                memset(y, 0, ROWS * N_OUT * sizeof(float));
+                kernels_packed(y, N_OUT, x + first * N_IN, N_IN, n, &l.packed, false);
+                assert_memory_equal(y, alone + first * N_OUT, n * N_OUT * sizeof(float));
+            }
+        free(x);
+        free(alone);
+        free(y);
+        layer_free(&l);
+    }
 }
 
 static void
@@ -486,8 +531,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unknown_set_is_refused_and_changes_nothing),
-        cmocka_unit_test(the_row_product_equals_a_plain_loop_at_every_shape),
-        cmocka_unit_test(the_whole_product_equals_a_plain_loop),
+        cmocka_unit_test(the_product_equals_a_plain_loop_at_every_shape_in_both_formats),
+        cmocka_unit_test(the_product_equals_a_plain_loop_at_the_width_of_the_base_model),
         cmocka_unit_test(a_row_alone_is_the_row_in_any_batch_to_the_last_bit),
         cmocka_unit_test(the_norm_equals_a_plain_loop_also_in_place),
         cmocka_unit_test(exp_is_within_two_units_in_the_last_place),

@@ -17,7 +17,11 @@ extern void openblas_set_num_threads(int n) __attribute__((weak));
 extern char *openblas_get_corename(void) __attribute__((weak));
 
 #define VW     4
-#define TILE_M 2 /* 2 x 4 sums, 4 weights and 2 inputs in 16 registers */
+#define TILE_M 6
+
+#define PACKED_VECTORS_1    8
+#define PACKED_VECTORS_2    4
+#define PACKED_VECTORS_MORE 2 /* 6 x 2 sums, 2 weights and one input in 16 registers */
 
 typedef float V __attribute__((vector_size(16)));
 typedef int VI __attribute__((vector_size(16)));
@@ -30,6 +34,16 @@ v_load(const float *p)
 
     __builtin_memcpy(&v, p, sizeof(v));
     return v;
+}
+
+/* As packed_widen(), of numbers only: packing refuses the others. */
+static inline V
+v_load_half(const uint16_t *p)
+{
+    VU half = {p[0], p[1], p[2], p[3]};
+    V size = (V)((half & 0x7fffu) << 13) * 0x1p112f;
+
+    return (V)((VU)size | (half & 0x8000u) << 16);
 }
 
 static inline void
@@ -121,7 +135,8 @@ static bool
 cpu_has_avx2(void)
 {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
 #else
     return false;
 #endif
@@ -198,6 +213,13 @@ kernels_linear_rows(float *y, size_t y_stride, const float *x, size_t x_stride, 
     const struct kernels_linear *l)
 {
     kernels()->linear_rows(y, y_stride, x, x_stride, n_rows, l);
+}
+
+void
+kernels_packed(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
+    const struct packed *p, bool is_added)
+{
+    kernels()->packed(y, y_stride, x, x_stride, n_rows, p, is_added);
 }
 
 void

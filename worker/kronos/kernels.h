@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "worker/kronos/packed.h"
+
 /* Keys are read, and scores written, in whole tiles: up to so many floats beyond their end, less 1. */
 #define KERNELS_OVERRUN 64
 
@@ -49,6 +51,13 @@ void kernels_linear_rows(float *y, size_t y_stride, const float *x, size_t x_str
     const struct kernels_linear *l);
 void kernels_linear_whole(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
     const struct kernels_linear *l);
+
+/**
+ * y[m,:] (+)= x[m,:] W^T + b over packed weights (packed.h). An output is summed in one
+ * order whatever the number of rows, then + b, then + what y held if ${is_added}.
+ */
+void kernels_packed(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
+    const struct packed *p, bool is_added);
 
 /** y[m,:] = x[m,:] / sqrt(mean(x[m,:]^2) + 1e-5) * w.  x, y [M,d] packed, may be the same. */
 void kernels_rms(float *y, const float *x, const float *w, size_t n_rows, size_t d);

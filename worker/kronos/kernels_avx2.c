@@ -1,17 +1,21 @@
 /*
- * kernels_avx2.c - The kernels over 8 floats, for CPUs with AVX2 and FMA.
+ * kernels_avx2.c - The kernels over 8 floats, for CPUs with AVX2, FMA and F16C.
  *
  * Compiled with those flags and reached only after the CPU was asked. Tails are masked loads,
  * so nothing beyond an array is touched.
  */
 #include "worker/kronos/kernels_internal.h"
 
-#if defined(__AVX2__) && defined(__FMA__)
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 
 #include <immintrin.h>
 
 #define VW     8
-#define TILE_M 2 /* 2 x 4 sums, 4 weights and 2 inputs in 16 registers */
+#define TILE_M 6
+
+#define PACKED_VECTORS_1    8
+#define PACKED_VECTORS_2    4
+#define PACKED_VECTORS_MORE 2 /* 6 x 2 sums, 2 weights and one input in 16 registers */
 
 typedef __m256 V;
 typedef int VI __attribute__((vector_size(32)));
@@ -28,6 +32,12 @@ static inline V
 v_load(const float *p)
 {
     return _mm256_loadu_ps(p);
+}
+
+static inline V
+v_load_half(const uint16_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 
 static inline void

@@ -13,6 +13,10 @@
 #define VW     16
 #define TILE_M 6 /* 6 x 4 sums, 4 weights and one input in 32 registers */
 
+#define PACKED_VECTORS_1    4
+#define PACKED_VECTORS_2    4
+#define PACKED_VECTORS_MORE 4
+
 typedef __m512 V;
 typedef int VI __attribute__((vector_size(64)));
 typedef unsigned VU __attribute__((vector_size(64)));
@@ -22,6 +26,12 @@ static inline V
 v_load(const float *p)
 {
     return _mm512_loadu_ps(p);
+}
+
+static inline V
+v_load_half(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
 static inline void
