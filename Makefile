@@ -21,7 +21,7 @@ ALL_LDFLAGS = $(LDFLAGS_$(MODE)) $(LDFLAGS)
 # ---- sources: one explicit list per library or program ----
 
 LUA_SCRIPTS := submit claim renew complete fail release sweep beat leave presence held read group cancel requeue move purge \
-	control quiet audit load workers page hook_claim hook_done hook_replay hook_ping
+	control quiet audit load workers page hook_claim hook_done hook_replay hook_ping metrics_add metrics_read
 
 COMMON_SRC := \
 	common/error.c \
@@ -30,6 +30,9 @@ COMMON_SRC := \
 	common/failpoint.c \
 	common/id.c \
 	common/notify.c \
+	common/metrics.c \
+	common/metrics_set.c \
+	common/metrics_text.c \
 	common/config.c \
 	common/config_text.c \
 	common/config_print.c \
@@ -67,7 +70,8 @@ COMMON_SRC := \
 	common/queue/control.c \
 	common/queue/load.c \
 	common/queue/list.c \
-	common/queue/outbox.c
+	common/queue/outbox.c \
+	common/queue/metrics.c
 
 KRONOS_SRC := \
 	worker/kronos/regular_file.c \

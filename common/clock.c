@@ -33,6 +33,15 @@ clock_monotonic_ms(void)
     return replaced != NULL ? replaced() : read_clock_ms(CLOCK_MONOTONIC);
 }
 
+double
+clock_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 int64_t
 clock_wall_ms(void)
 {

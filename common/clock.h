@@ -15,6 +15,9 @@ int64_t clock_monotonic_ms(void);
 /** clock_wall_ms(): milliseconds since 1970 UTC; for log lines and documents only. */
 int64_t clock_wall_ms(void);
 
+/** clock_seconds(): monotonic, as fine as it gets, and never replaced: for what is measured. */
+double clock_seconds(void);
+
 #define CLOCK_RFC3339_MAX 32
 
 /** clock_format_ms(ms, text): "2026-01-05T08:30:00.123Z" into ${text} [CLOCK_RFC3339_MAX]. */

@@ -158,6 +158,7 @@ local function finish(id, state, code, message)        -- the only way into a te
   end
   call('HSET', k, 'state', state, 'finished_ms', now)
   bump(state)
+  if is_priority(v[1]) then bump(state .. ':' .. v[1]) end
   if code then call('HSET', k, 'error_code', code, 'error', message)
   else call('HDEL', k, 'error_code', 'error') end      -- an earlier attempt's error is not the task's
   if state == 'failed' then

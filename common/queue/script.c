@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/id.h"
+#include "common/metrics.h"
 
 #define FIXED_ARGS 4 /* EVALSHA sha 1 prefix */
 
@@ -176,15 +178,26 @@ run_eval(redisContext *c, const struct queue_call *call)
     return reply;
 }
 
+void
+queue_call_measured(const struct queue_call *call, const redisReply *reply, double began)
+{
+    if (!reply || reply->type == REDIS_REPLY_ERROR)
+        metrics_count(METRIC_REDIS_ERRORS, call_name(call));
+    if (reply)
+        metrics_observe(METRIC_REDIS_SECONDS, clock_seconds() - began);
+}
+
 redisReply *
 queue_run(redisContext *c, const struct queue_call *call, struct error *err)
 {
+    double began = clock_seconds();
     redisReply *reply = redisCommandArgv(c, call->argc, call->argv, call->lens);
 
     if (reply && queue_call_is_unknown(call, reply)) {
         freeReplyObject(reply);
         reply = run_eval(c, call);
     }
+    queue_call_measured(call, reply, began);
     if (!reply)
         error_set(err, ERR_UNAVAILABLE, "Redis, %s: %s", call_name(call),
             c->err ? c->errstr : "no answer");

@@ -50,6 +50,8 @@ extern const struct queue_script queue_script_hook_ping;
 extern const struct queue_script queue_script_load;
 extern const struct queue_script queue_script_workers;
 extern const struct queue_script queue_script_page;
+extern const struct queue_script queue_script_metrics_add;
+extern const struct queue_script queue_script_metrics_read;
 extern const struct queue_script *const queue_scripts[]; /* all of them, then NULL */
 
 /* ---- building a call: begin, the arguments in order, end ---- */
@@ -82,6 +84,9 @@ redisReply *queue_args_run(struct queue_args *a, redisContext *c, struct error *
 
 /** queue_call_is_unknown(call, reply): Redis does not know the script; nothing was done. */
 bool queue_call_is_unknown(const struct queue_call *call, const redisReply *reply);
+
+/** queue_call_measured(call, reply, began): for metrics; NULL: no answer; ${began} is clock_seconds(). */
+void queue_call_measured(const struct queue_call *call, const redisReply *reply, double began);
 
 /** queue_call_make_eval(script, argv, lens): the same command by source instead of by SHA-1. */
 void queue_call_make_eval(const struct queue_script *script, const char **argv, size_t *lens);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "common/redis_link.h"
 
 struct sent {
@@ -14,6 +15,7 @@ struct sent {
     int timeout_ms;
     struct queue_call call;
     bool is_eval;
+    double began; /* clock_seconds() */
     queue_reply_fn fn;
     void *cookie;
 };
@@ -38,6 +40,7 @@ on_sent_reply(void *cookie, const redisReply *reply)
             return;
         reply = NULL;
     }
+    queue_call_measured(&s->call, reply, s->began);
     s->fn(s->cookie, reply);
     sent_free(s);
 }
@@ -52,8 +55,12 @@ queue_send(struct redis_link *link, int timeout_ms, struct queue_call *call, que
         queue_call_clear(call);
         return -1;
     }
-    *s = (struct sent){
-        .link = link, .timeout_ms = timeout_ms, .call = *call, .fn = fn, .cookie = cookie};
+    *s = (struct sent){.link = link,
+        .timeout_ms = timeout_ms,
+        .call = *call,
+        .began = clock_seconds(),
+        .fn = fn,
+        .cookie = cookie};
     *call = (struct queue_call){0};
     if (redis_link_command(
             link, timeout_ms, on_sent_reply, s, s->call.argc, s->call.argv, s->call.lens) == -1) {
