@@ -277,8 +277,17 @@ MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c tests/model/
 $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
 
-$(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(LIBKRONOS) $(B)/common/error.o
+# The programs behind scripts/bench. What they share: medians, results as JSON, P and B.
+BENCHES := engine load queue
+BENCH_SUPPORT := $(call obj,tests/bench/measure.c tests/bench/report.c)
+BENCH_ENGINE := $(call obj,tests/bench/machine.c tests/bench/floor.c)
+$(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(BENCH_ENGINE) $(BENCH_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
+
+$(B)/tests/bench/load: $(call obj,tests/bench/load.c tests/bench/load_http.c) $(BENCH_SUPPORT)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libevent) $(call pkg,libs,libcjson) -lm
+$(B)/tests/bench/queue: $(call obj,tests/bench/queue.c tests/bench/queue_work.c tests/support/redis_server.c) $(BENCH_SUPPORT) $(LIBCOMMON)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson) -lpthread
 
 unit-tests: $(UNIT_TESTS:%=$(B)/tests/unit/%) ## build the unit tests
 model-tests: $(MODEL_TESTS:%=$(B)/tests/model/%) ## build the model tests
@@ -287,7 +296,7 @@ $(B)/tests/support/submit_task: $(B)/tests/support/submit_task.o $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
 test-tools: $(TEST_TOOLS:%=$(B)/%) ## programs the process tests use
 bench: ## build the benchmarks
-	$(MAKE) MODE=release build/release/tests/bench/engine
+	$(MAKE) MODE=release $(BENCHES:%=build/release/tests/bench/%)
 .PHONY: unit-tests model-tests test-tools
 .SECONDARY:
 

@@ -1,311 +1,64 @@
 /*
  * engine.c - How long a forecast takes on this machine, and how much of that is unavoidable.
  *
- * Measures P (FLOP/s of BLAS at the shape of a prefill) and B (bytes/s of reading the weights
- * where they are mapped) in the same run, computes from them the time nobody could go below,
- * and prints medians with their ratio to it. One thread. The values forecast mean nothing.
+ * One thread, the model alone: no queue, no other process. Measures P and B in the same run
+ * (machine.h), computes from them the time nobody could go below (floor.h), and tells medians
+ * beside it. The values forecast mean nothing: the weights may be random.
  *
- *   build/release/tests/bench/engine MODEL_DIR TOKENIZER_DIR [--runs N] [--json FILE]
+ *   build/release/tests/bench/engine MODEL_DIR TOKENIZER_DIR [--json FILE] [--runs N]
+ *       [--only WORDS] [--max-context N] [--greedy FILE]
+ *
+ * --only takes rows whose name has one of the comma-separated words in it; "machine" measures
+ * nothing but P and B. --greedy writes one greedy forecast with its input and tokens, for
+ * whoever computes the same in another way.
  */
-#include <errno.h>
-#include <stdint.h>
+#include <cjson/cJSON.h>
+#include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
+#include "tests/bench/floor.h"
+#include "tests/bench/machine.h"
+#include "tests/bench/measure.h"
+#include "tests/bench/report.h"
 #include "worker/kronos/forecast.h"
 #include "worker/kronos/kernels.h"
 #include "worker/kronos/model.h"
 
-#define CONTEXT       512
-#define SAMPLES_MAX   16
-#define SERVICE_S     27.5 /* the FastAPI service: Kronos-small, 400 -> 120, S=1, one thread */
+#define SAMPLES_MAX   30
+#define SLOTS_MAX     32
 #define RUNS_MAX      1000
 #define JOINT_HISTORY 100
 #define JOINT_STEPS   40
+#define NAME_MAX_SIZE 64
 
-struct machine {
-    double flops; /* P */
-    double bytes; /* B, per second */
-    double bytes_in_large_pages;
+struct bench {
+    struct model *model;
+    struct forecast_pool *pool;
+    struct machine machine;
+    struct cJSON *result;
+    const char *only; /* NULL: all */
+    size_t runs, context;
 };
 
-struct work {
-    double flop;         /* of products and attention over many rows: prefill and tokenizer */
-    double weight_bytes; /* read by all decode steps */
-    double kv_bytes;     /* keys and values read by all decode steps */
-};
-
-struct measured {
-    size_t n_past, horizon;
-    uint32_t samples;
-    enum forecast_window window;
-    double seconds, begin_seconds, step_seconds, read_seconds; /* medians */
-    double floor_seconds, floor_kv_seconds;
-};
-
-static void
-die(const char *what, const char *why)
+static bool
+is_wanted(const struct bench *b, const char *name)
 {
-    fprintf(stderr, "bench: %s: %s\n", what, why);
-    exit(1);
-}
+    const char *word = b->only;
 
-static void *
-take(size_t n, size_t size)
-{
-    void *memory = calloc(n, size);
+    while (word != NULL) {
+        size_t len = strcspn(word, ",");
 
-    if (memory == NULL)
-        die("memory", strerror(errno));
-    return memory;
-}
-
-static double
-now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-
-    return (*x > *y) - (*x < *y);
-}
-
-static double
-median(double *a, size_t n)
-{
-    qsort(a, n, sizeof(*a), compare);
-    return n % 2 == 1 ? a[n / 2] : (a[n / 2 - 1] + a[n / 2]) / 2.0;
-}
-
-/* ---- P and B ---- */
-
-static double
-measure_flops(void)
-{
-    enum { M = 400, N = 1024, K = 512, TIMES = 40 };
-    float *x = take(M * K, sizeof(float)), *w = take(N * K, sizeof(float));
-    float *y = take(M * N, sizeof(float));
-    struct kernels_linear l = {.weight = w, .n_out = N, .n_in = K};
-    double best = 1e9;
-
-    for (size_t i = 0; i < M * K; i++)
-        x[i] = (float)(i % 17) - 8.0f;
-    for (size_t i = 0; i < N * K; i++)
-        w[i] = (float)(i % 13) - 6.0f;
-    for (int i = 0; i < TIMES; i++) {
-        double start = now(), seconds;
-
-        kernels_linear_whole(y, N, x, K, M, &l);
-        seconds = now() - start;
-        best = seconds < best ? seconds : best;
+        if (memmem(name, strlen(name), word, len) != NULL)
+            return true;
+        word = word[len] == ',' ? word + len + 1 : NULL;
     }
-    free(x);
-    free(w);
-    free(y);
-    return 2.0 * M * N * K / best;
+    return b->only == NULL;
 }
 
-typedef float f4 __attribute__((vector_size(16)));
-
-/* Nothing but reading: eight sums, so that no addition waits for the one before. */
-static float
-sum_of(const float *a, size_t n, size_t ahead)
-{
-    f4 sum[8] = {0};
-
-    for (size_t i = 0; i + 32 <= n; i += 32) {
-        if (ahead > 0) {
-            __builtin_prefetch(a + i + ahead, 0, 2);
-            __builtin_prefetch(a + i + 16 + ahead, 0, 2);
-        }
-        for (size_t j = 0; j < 8; j++) {
-            f4 v;
-
-            memcpy(&v, a + i + 4 * j, sizeof(v));
-            sum[j] += v;
-        }
-    }
-    for (size_t j = 1; j < 8; j++)
-        sum[0] += sum[j];
-    return sum[0][0] + sum[0][1] + sum[0][2] + sum[0][3];
-}
-
-static size_t
-linear_floats(const struct linear *l)
-{
-    return (size_t)l->n_out * l->n_in;
-}
-
-/* Everything one decode step reads, in its order. */
-static size_t
-step_linears(const struct model *model, const struct linear **out)
-{
-    const struct transformer_weights *t = &model->transformer;
-    size_t n = 0;
-
-    out[n++] = &t->fusion;
-    for (uint32_t i = 0; i < model->config.n_layers; i++) {
-        const struct block_weights *b = &t->blocks[i];
-        const struct linear *block[] = {&b->attention.q, &b->attention.k, &b->attention.v,
-            &b->attention.out, &b->w1, &b->w3, &b->w2};
-
-        for (size_t j = 0; j < sizeof(block) / sizeof(block[0]); j++)
-            out[n++] = block[j];
-    }
-    out[n++] = &t->dep.k;
-    out[n++] = &t->dep.v;
-    out[n++] = &t->head_s1;
-    out[n++] = &t->dep.q;
-    out[n++] = &t->dep.out;
-    out[n++] = &t->head_s2;
-    return n;
-}
-
-#define STEP_LINEARS_MAX (7 * MODEL_LAYERS_MAX + 7)
-
-static double
-step_weight_bytes(const struct model *model)
-{
-    const struct linear *all[STEP_LINEARS_MAX];
-    size_t n = step_linears(model, all), floats = 0;
-
-    for (size_t i = 0; i < n; i++)
-        floats += linear_floats(all[i]);
-    return (double)floats * sizeof(float);
-}
-
-/* Bytes per second of the best of several passes over ${parts}. */
-static double
-measure_reading(const struct linear *const *parts, size_t n_parts, double bytes)
-{
-    static const size_t ahead[] = {0, 128, 1024, 4096}; /* floats */
-    volatile float keep = 0.0f;                         /* the sums are wanted, says this */
-    double best = 1e9;
-
-    for (int turn = 0; turn < 8; turn++)
-        for (size_t i = 0; i < sizeof(ahead) / sizeof(ahead[0]); i++) {
-            double start = now(), seconds;
-
-            for (size_t j = 0; j < n_parts; j++)
-                keep += sum_of(parts[j]->weight, linear_floats(parts[j]), ahead[i]);
-            seconds = now() - start;
-            best = seconds < best ? seconds : best;
-        }
-    return bytes / best;
-}
-
-/* The same bytes in anonymous memory with large pages, to tell what page walks cost. */
-static double
-measure_large_pages(size_t bytes)
-{
-    size_t n = bytes / sizeof(float);
-    struct linear one = {.n_out = 1, .n_in = (uint32_t)n};
-    const struct linear *parts[] = {&one};
-    float *a = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    double rate;
-
-    if (a == MAP_FAILED)
-        return 0.0;
-    (void)madvise(a, bytes, MADV_HUGEPAGE); /* a hint; without it the figure tells so */
-    memset(a, 0, bytes);
-    one.weight = a;
-    rate = measure_reading(parts, 1, (double)bytes);
-    munmap(a, bytes);
-    return rate;
-}
-
-static struct machine
-measure_machine(const struct model *model)
-{
-    const struct linear *all[STEP_LINEARS_MAX];
-    size_t n = step_linears(model, all);
-    double bytes = step_weight_bytes(model);
-
-    return (struct machine){
-        .flops = measure_flops(),
-        .bytes = measure_reading(all, n, bytes),
-        .bytes_in_large_pages = measure_large_pages((size_t)bytes),
-    };
-}
-
-/* ---- the floor ---- */
-
-/* Products and causal attention of ${rows} rows that come after ${before} others, n_layers blocks. */
-static double
-blocks_flop(double d, double ff, double n_layers, double rows, double before)
-{
-    double products = 2.0 * rows * (4.0 * d * d + 3.0 * d * ff);
-    double attended = rows * before + rows * (rows + 1.0) / 2.0;
-
-    return n_layers * (products + 4.0 * d * attended);
-}
-
-static double
-model_rows_flop(const struct model *model, double rows, double before)
-{
-    double d = model->config.d_model;
-
-    /* fusion [d, 2d]; keys and values of the dependency layer */
-    return blocks_flop(d, model->config.ff_dim, model->config.n_layers, rows, before) +
-           2.0 * rows * (2.0 * d * d + 2.0 * d * d);
-}
-
-/* What encoding the history and decoding the window cannot do without. */
-static double
-tokenizer_flop(const struct model *model, const struct measured *m)
-{
-    const struct tokenizer_config *c = &model->tokenizer_config;
-    double d = c->d_model, ff = c->ff_dim, L = (double)m->n_past, P = (double)m->horizon;
-    double window = L + P < CONTEXT ? L + P : CONTEXT, before = window - P, S = m->samples;
-    double ends = 2.0 * d * (MODEL_INPUTS + c->s1_bits + c->s2_bits);
-    double flop = L * ends + blocks_flop(d, ff, c->n_enc_layers, L, 0.0);
-
-    /* Of the window's history the last layer gives keys and values only. */
-    flop += before * ends / 2.0 + blocks_flop(d, ff, c->n_dec_layers - 1.0, before, 0.0) +
-            2.0 * before * 2.0 * d * d;
-    return flop + S * (P * ends + blocks_flop(d, ff, c->n_dec_layers, P, before));
-}
-
-/*
- * Prefill and slid windows by their arithmetic; every other step by the weights it reads once
- * for all samples, and in a second figure also by the keys and values: the history's once per
- * task, each sample's own.
- */
-static struct work
-work_of(const struct model *model, const struct measured *m)
-{
-    double position = (model->config.n_layers + 1.0) * 2.0 * model->config.d_model * sizeof(float);
-    size_t L = m->n_past, P = m->horizon, start = L > CONTEXT ? L - CONTEXT : 0;
-    double S = m->samples;
-    struct work work = {0};
-
-    if (m->window == FORECAST_FIT && L + P - 1 > CONTEXT)
-        start = L + P - 1 - CONTEXT;
-    work.flop = tokenizer_flop(model, m) + model_rows_flop(model, (double)(L - start), 0.0);
-    for (size_t i = 1; i < P; i++) {
-        if (L + i - start > CONTEXT) {
-            start = L + i - CONTEXT;
-            work.flop += model_rows_flop(model, (double)(L - start), 0.0) +
-                         S * model_rows_flop(model, (double)i, (double)(L - start));
-        } else {
-            work.weight_bytes += step_weight_bytes(model);
-            work.kv_bytes += position * ((double)(L - start) + S * (double)i);
-        }
-    }
-    return work;
-}
-
-/* ---- forecasts ---- */
+/* ---- input ---- */
 
 struct series {
     float *history;   /* [n_past, 6] */
@@ -315,8 +68,8 @@ struct series {
 static struct series
 make_series(size_t n_past, size_t horizon)
 {
-    struct series s = {
-        take(n_past * FORECAST_FIELDS, sizeof(float)), take(n_past + horizon, sizeof(int64_t))};
+    struct series s = {measure_take(n_past * FORECAST_FIELDS, sizeof(float)),
+        measure_take(n_past + horizon, sizeof(int64_t))};
     float price = 100.0f;
     uint32_t state = 1;
 
@@ -354,235 +107,291 @@ options_of(uint32_t samples, enum forecast_window window)
     };
 }
 
-static void
-measure_forecast(const struct model *model, struct forecast_pool *pool,
-    const struct machine *machine, size_t runs, struct measured *m)
+static const char *
+window_name(enum forecast_window window)
 {
-    struct forecast_options options = options_of(m->samples, m->window);
-    struct series s = make_series(m->n_past, m->horizon);
-    float *mean = take(m->horizon * FORECAST_FIELDS, sizeof(float));
-    double *begin = take(runs, sizeof(double)), *steps = take(runs, sizeof(double));
-    double *reads = take(runs, sizeof(double)), *total = take(runs, sizeof(double));
-    struct work work = work_of(model, m);
+    return window == FORECAST_FIT ? "fit" : window == FORECAST_EXACT ? "exact" : "block";
+}
+
+/* ---- one forecast alone ---- */
+
+struct parts { /* seconds of each run */
+    double *begin, *step, *read, *total;
+};
+
+static void
+run_once(const struct bench *b, const struct floor_task *t, const struct series *s, float *mean,
+    struct parts *parts, size_t place)
+{
+    struct forecast_options options = options_of(t->samples, t->window);
+    double start = measure_now(), begun, stepped, read;
     struct error err;
+    struct forecast *f =
+        forecast_begin(b->pool, s->history, s->minutes, t->n_past, t->horizon, &options, &err);
 
-    for (size_t r = 0; r <= runs; r++) { /* the first warms caches and pages and does not count */
-        double t0 = now(), t1, t2, t3;
-        struct forecast *f =
-            forecast_begin(pool, s.history, s.minutes, m->n_past, m->horizon, &options, &err);
+    if (f == NULL)
+        measure_die("begin", err.text);
+    begun = measure_now();
+    while (!forecast_progress(f).is_finished)
+        forecast_step(b->pool, &f, 1);
+    stepped = measure_now();
+    if (forecast_read(f, mean, NULL, &err) == -1)
+        measure_die("read", err.text);
+    read = measure_now();
+    forecast_end(f);
+    parts->begin[place] = begun - start;
+    parts->step[place] = (stepped - begun) / (double)t->horizon;
+    parts->read[place] = read - stepped;
+    parts->total[place] = read - start;
+}
 
-        if (f == NULL)
-            die("begin", err.text);
-        t1 = now();
-        while (!forecast_progress(f).is_finished)
-            forecast_step(pool, &f, 1);
-        t2 = now();
-        if (forecast_read(f, mean, NULL, &err) == -1)
-            die("read", err.text);
-        t3 = now();
-        forecast_end(f);
-        if (r == 0)
-            continue;
-        begin[r - 1] = t1 - t0;
-        steps[r - 1] = (t2 - t1) / (double)m->horizon;
-        reads[r - 1] = t3 - t2;
-        total[r - 1] = t3 - t0;
-    }
-    m->begin_seconds = median(begin, runs);
-    m->step_seconds = median(steps, runs);
-    m->read_seconds = median(reads, runs);
-    m->seconds = median(total, runs);
-    m->floor_seconds = work.flop / machine->flops + work.weight_bytes / machine->bytes;
-    m->floor_kv_seconds = m->floor_seconds + work.kv_bytes / machine->bytes;
-    free(begin);
-    free(steps);
-    free(reads);
-    free(total);
+static void
+measure_forecast(const struct bench *b, const struct floor_task *t, const char *name)
+{
+    struct series s = make_series(t->n_past, t->horizon);
+    float *mean = measure_take(t->horizon * FORECAST_FIELDS, sizeof(float));
+    double *seconds = measure_take(4 * b->runs, sizeof(double));
+    struct parts parts = {seconds, seconds + b->runs, seconds + 2 * b->runs, seconds + 3 * b->runs};
+    struct floor_seconds floor = floor_of_forecast(&b->machine, b->model, t);
+    struct cJSON *row, *part;
+
+    run_once(b, t, &s, mean, &parts, 0); /* warms caches and pages and does not count */
+    for (size_t r = 0; r < b->runs; r++)
+        run_once(b, t, &s, mean, &parts, r);
+    row = report_row(b->result, name, "s", REPORT_LOWER, measure_summary(parts.total, b->runs));
+    report_number(row, "floor", floor.bare);
+    part = report_part(row, "where");
+    report_text(part, "window", window_name(t->window));
+    report_number(part, "history", (double)t->n_past);
+    report_number(part, "horizon", (double)t->horizon);
+    report_number(part, "samples", t->samples);
+    part = report_part(row, "detail");
+    report_number(part, "begin", measure_summary(parts.begin, b->runs).median);
+    report_number(part, "step", measure_summary(parts.step, b->runs).median);
+    report_number(part, "read", measure_summary(parts.read, b->runs).median);
+    report_number(part, "floor_with_kv", floor.with_kv);
+    free(seconds);
     free(mean);
     free_series(&s);
 }
 
-/* Median of one step of SAMPLES_MAX tasks of one sequence each, stepping together. */
-static double
-measure_joint_step(struct forecast_pool *pool)
+static void
+measure_forecasts(const struct bench *b)
+{
+    static const struct floor_task all[] = {
+        {.n_past = 400, .horizon = 120, .samples = 1, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 120, .samples = 5, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 120, .samples = 30, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 120, .samples = 1, .window = FORECAST_EXACT},
+        {.n_past = 400, .horizon = 120, .samples = 5, .window = FORECAST_EXACT},
+        {.n_past = 400, .horizon = 120, .samples = 1, .window = FORECAST_BLOCK},
+        /* growing with the horizon */
+        {.n_past = 400, .horizon = 10, .samples = 1, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 30, .samples = 1, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 60, .samples = 1, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 90, .samples = 1, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 10, .samples = 5, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 30, .samples = 5, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 60, .samples = 5, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 90, .samples = 5, .window = FORECAST_FIT},
+        {.n_past = 400, .horizon = 112, .samples = 1, .window = FORECAST_EXACT},
+        {.n_past = 400, .horizon = 116, .samples = 1, .window = FORECAST_EXACT},
+        /* growing with the history */
+        {.n_past = 50, .horizon = 30, .samples = 1, .window = FORECAST_FIT},
+        {.n_past = 100, .horizon = 30, .samples = 1, .window = FORECAST_FIT},
+        {.n_past = 200, .horizon = 30, .samples = 1, .window = FORECAST_FIT},
+    };
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        struct floor_task t = all[i];
+        char name[NAME_MAX_SIZE];
+
+        t.context = b->context;
+        snprintf(name, sizeof(name), "%s %zu->%zu S=%u", window_name(t.window), t.n_past, t.horizon,
+            (unsigned)t.samples);
+        if (t.horizon <= b->context && is_wanted(b, name))
+            measure_forecast(b, &t, name);
+    }
+}
+
+/* ---- sequences that step together ---- */
+
+/* ${m} tasks of one sequence each, one step. */
+static void
+measure_joint_step(const struct bench *b, uint32_t m, const char *name)
 {
     struct forecast_options options = options_of(1, FORECAST_FIT);
-    struct series s = make_series(JOINT_HISTORY, JOINT_STEPS);
-    struct forecast *batch[SAMPLES_MAX];
+    size_t past = JOINT_HISTORY < b->context / 2 ? JOINT_HISTORY : b->context / 2;
+    size_t steps = JOINT_STEPS < b->context / 2 ? JOINT_STEPS : b->context / 2;
+    struct series s = make_series(past, steps);
+    struct forecast *batch[SLOTS_MAX];
     double seconds[JOINT_STEPS];
+    struct cJSON *row;
     struct error err;
-    double result;
 
-    for (size_t i = 0; i < SAMPLES_MAX; i++) {
+    for (size_t i = 0; i < m; i++) {
         options.seed = i;
-        batch[i] =
-            forecast_begin(pool, s.history, s.minutes, JOINT_HISTORY, JOINT_STEPS, &options, &err);
+        batch[i] = forecast_begin(b->pool, s.history, s.minutes, past, steps, &options, &err);
         if (batch[i] == NULL)
-            die("begin", err.text);
+            measure_die("begin", err.text);
     }
-    for (size_t i = 0; i < JOINT_STEPS; i++) {
-        double start = now();
+    for (size_t i = 0; i < steps; i++) {
+        double start = measure_now();
 
-        forecast_step(pool, batch, SAMPLES_MAX);
-        seconds[i] = now() - start;
+        forecast_step(b->pool, batch, m);
+        seconds[i] = measure_now() - start;
     }
-    for (size_t i = 0; i < SAMPLES_MAX; i++)
+    for (size_t i = 0; i < m; i++)
         forecast_end(batch[i]);
-    result = median(seconds + 1, JOINT_STEPS - 1); /* the first does not go through the layers */
+    /* the first does not go through the layers */
+    row = report_row(b->result, name, "s", REPORT_LOWER, measure_summary(seconds + 1, steps - 1));
+    report_number(row, "floor", floor_of_step(&b->machine, b->model, m));
+    report_number(report_part(row, "where"), "sequences", m);
     free_series(&s);
-    return result;
 }
 
-/* ---- the report ---- */
-
 static void
-cpu_name(char *name, size_t size)
+measure_joint_steps(const struct bench *b)
 {
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    char line[256];
+    for (uint32_t m = 1; m <= SLOTS_MAX; m *= 2) {
+        char name[NAME_MAX_SIZE];
 
-    snprintf(name, size, "unknown");
-    if (f == NULL)
-        return;
-    while (fgets(line, sizeof(line), f) != NULL) {
-        char *colon = strchr(line, ':');
-
-        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
-            snprintf(name, size, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-            break;
-        }
+        snprintf(name, sizeof(name), "step of %u", (unsigned)m);
+        if (is_wanted(b, name))
+            measure_joint_step(b, m, name);
     }
-    fclose(f);
 }
 
-static const char *
-window_name(enum forecast_window window)
+/* ---- what a core could do with many ---- */
+
+/* No measurement: seconds that the whole service is compared with. */
+static void
+tell_shares(const struct bench *b)
 {
-    return window == FORECAST_FIT ? "fit" : "exact";
+    struct floor_task task = {
+        .n_past = 400, .horizon = 120, .context = b->context, .samples = 1, .window = FORECAST_FIT};
+
+    if (task.horizon > b->context)
+        return;
+    for (uint32_t slots = 1; slots <= SLOTS_MAX; slots *= 2) {
+        struct floor_seconds share = floor_of_share(&b->machine, b->model, &task, slots);
+        struct cJSON *part = report_part(b->result, "shares");
+        char name[NAME_MAX_SIZE];
+
+        snprintf(name, sizeof(name), "%u", (unsigned)slots);
+        part = report_part(part, name);
+        report_number(part, "bare", share.bare);
+        report_number(part, "with_kv", share.with_kv);
+    }
 }
+
+/* ---- one greedy forecast, to be computed again elsewhere ---- */
 
 static void
-write_json(const char *path, const char *cpu, const struct machine *machine,
-    const struct measured *all, size_t n, double joint, double joint_floor)
+write_greedy(const struct bench *b, const char *path)
 {
-    FILE *f = fopen(path, "w");
+    enum { PAST = 400, HORIZON = 120 };
+    size_t past = PAST < b->context / 2 ? PAST : b->context / 2;
+    size_t horizon = HORIZON < b->context / 4 ? HORIZON : b->context / 4;
+    struct forecast_options options = options_of(1, FORECAST_FIT);
+    struct series s = make_series(past, horizon);
+    struct cJSON *out = report_new("greedy"), *list;
+    struct forecast_trace trace;
+    struct forecast *f;
+    struct error err;
 
+    options.temperature = 0.0f;
+    f = forecast_begin(b->pool, s.history, s.minutes, past, horizon, &options, &err);
     if (f == NULL)
-        die(path, strerror(errno));
-    fprintf(f, "{\"cpu\":\"%s\",\"blas_core\":\"%s\",\"kernel\":\"%s\",", cpu, kernels_blas_core(),
-        kernels_name());
-    fprintf(f, "\"flops\":%.4g,\"bytes_per_second\":%.4g,\"bytes_per_second_large_pages\":%.4g,",
-        machine->flops, machine->bytes, machine->bytes_in_large_pages);
-    fprintf(f, "\"joint_step\":{\"sequences\":%d,\"seconds\":%.6g,\"floor_seconds\":%.6g},",
-        SAMPLES_MAX, joint, joint_floor);
-    fprintf(f, "\"forecasts\":[");
-    for (size_t i = 0; i < n; i++)
-        fprintf(f,
-            "%s{\"history\":%zu,\"horizon\":%zu,\"samples\":%u,\"window\":\"%s\","
-            "\"seconds\":%.6g,\"begin_seconds\":%.6g,\"step_seconds\":%.6g,\"read_seconds\":%.6g,"
-            "\"floor_seconds\":%.6g,\"floor_with_kv_seconds\":%.6g}",
-            i > 0 ? "," : "", all[i].n_past, all[i].horizon, (unsigned)all[i].samples,
-            window_name(all[i].window), all[i].seconds, all[i].begin_seconds, all[i].step_seconds,
-            all[i].read_seconds, all[i].floor_seconds, all[i].floor_kv_seconds);
-    fprintf(f, "]}\n");
-    if (fclose(f) != 0)
-        die(path, strerror(errno));
-}
-
-static void
-print_machine(const char *cpu, const struct model *model, const struct machine *machine)
-{
-    printf("CPU                     %s\n", cpu);
-    printf("OpenBLAS core, kernel   %s, %s; one thread\n", kernels_blas_core(), kernels_name());
-    if (kernels_cpu_has_avx512() && strcmp(kernels_blas_core(), "Haswell") == 0)
-        printf("                        OpenBLAS does not use this CPU's AVX-512\n");
-    printf("parameters              %llu, tokenizer %llu\n",
-        (unsigned long long)model->n_parameters, (unsigned long long)model->n_tokenizer_parameters);
-    printf("P, sgemm 400x1024x512   %.1f GFLOP/s\n", machine->flops * 1e-9);
-    printf("B, reading the weights  %.1f GB/s (%.1f MB a step, where they are mapped)\n",
-        machine->bytes * 1e-9, step_weight_bytes(model) * 1e-6);
-    printf("   in large pages       %.1f GB/s (the same amount of anonymous memory)\n\n",
-        machine->bytes_in_large_pages * 1e-9);
-}
-
-static void
-print_measured(const struct measured *m)
-{
-    printf("%4zu -> %-4zu %-5s S=%-2u %9.1f  %8.1f %8.3f %7.1f %9.1f %6.2f %9.1f %6.2f", m->n_past,
-        m->horizon, window_name(m->window), (unsigned)m->samples, m->seconds * 1e3,
-        m->begin_seconds * 1e3, m->step_seconds * 1e3, m->read_seconds * 1e3,
-        m->floor_seconds * 1e3, m->seconds / m->floor_seconds, m->floor_kv_seconds * 1e3,
-        m->seconds / m->floor_kv_seconds);
-    if (m->n_past == 400 && m->samples == 1)
-        printf(" %7.1f", SERVICE_S / m->seconds);
-    printf("\n");
-    fflush(stdout);
+        measure_die("begin", err.text);
+    while (!forecast_progress(f).is_finished)
+        forecast_step(b->pool, &f, 1);
+    trace = forecast_trace(f);
+    report_number(out, "n_past", (double)past);
+    report_number(out, "horizon", (double)horizon);
+    report_number(out, "context", (double)b->context);
+    list = cJSON_AddArrayToObject(out, "history");
+    for (size_t i = 0; i < past * FORECAST_FIELDS; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)s.history[i]));
+    list = cJSON_AddArrayToObject(out, "minutes");
+    for (size_t i = 0; i < past + horizon; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateNumber((double)s.minutes[i]));
+    list = cJSON_AddArrayToObject(out, "s1");
+    for (size_t i = 0; i < horizon; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateNumber(trace.generated_s1[i]));
+    list = cJSON_AddArrayToObject(out, "s2");
+    for (size_t i = 0; i < horizon; i++)
+        cJSON_AddItemToArray(list, cJSON_CreateNumber(trace.generated_s2[i]));
+    report_write(out, path);
+    forecast_end(f);
+    free_series(&s);
 }
 
 int
 main(int argc, char **argv)
 {
-    struct measured all[] = {
-        {.n_past = 100, .horizon = 10, .samples = 1, .window = FORECAST_FIT},
-        {.n_past = 100, .horizon = 10, .samples = 5, .window = FORECAST_FIT},
-        {.n_past = 100, .horizon = 10, .samples = 1, .window = FORECAST_EXACT},
-        {.n_past = 100, .horizon = 10, .samples = 5, .window = FORECAST_EXACT},
-        {.n_past = 400, .horizon = 120, .samples = 1, .window = FORECAST_FIT},
-        {.n_past = 400, .horizon = 120, .samples = 5, .window = FORECAST_FIT},
-        {.n_past = 400, .horizon = 120, .samples = 1, .window = FORECAST_EXACT},
-        {.n_past = 400, .horizon = 120, .samples = 5, .window = FORECAST_EXACT},
+    static const struct option known[] = {
+        {"json", required_argument, NULL, 'j'},
+        {"runs", required_argument, NULL, 'r'},
+        {"only", required_argument, NULL, 'o'},
+        {"max-context", required_argument, NULL, 'c'},
+        {"greedy", required_argument, NULL, 'g'},
+        {NULL, 0, NULL, 0},
     };
-    size_t n = sizeof(all) / sizeof(all[0]), runs = 5;
-    struct forecast_pool_options options = {SAMPLES_MAX, CONTEXT, 5.0f};
-    const char *json = NULL;
-    struct forecast_pool *pool;
-    struct machine machine;
-    struct model *model;
+    struct bench b = {.runs = 5, .context = 512};
+    const char *json = "-", *greedy = NULL;
+    struct cJSON *part;
     struct error err;
-    char cpu[128];
-    double joint, joint_floor;
+    int option;
 
-    if (argc < 3 || argc % 2 == 0)
-        die("usage", "engine MODEL_DIR TOKENIZER_DIR [--runs N] [--json FILE]");
-    for (int i = 3; i < argc; i += 2) {
-        if (strcmp(argv[i], "--json") == 0)
-            json = argv[i + 1];
-        else if (strcmp(argv[i], "--runs") == 0)
-            runs = strtoul(argv[i + 1], NULL, 10);
-        else
-            die("no such option", argv[i]);
+    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        switch (option) {
+        case 'j':
+            json = optarg;
+            break;
+        case 'r':
+            b.runs = measure_number("--runs", optarg, 1, RUNS_MAX);
+            break;
+        case 'o':
+            b.only = optarg;
+            break;
+        case 'c':
+            b.context = measure_number("--max-context", optarg, 8, MODEL_CONTEXT_MAX);
+            break;
+        case 'g':
+            greedy = optarg;
+            break;
+        default:
+            return 2;
+        }
     }
-    if (runs < 1 || runs > RUNS_MAX)
-        die("--runs", "1..1000");
+    if (argc - optind != 2)
+        measure_die("usage", "engine [options] MODEL_DIR TOKENIZER_DIR");
     kernels_blas_threads(1);
-    if ((model = model_open(argv[1], argv[2], &err)) == NULL)
-        die("model", err.text);
-    if ((pool = forecast_pool_new(model, &options, &err)) == NULL)
-        die("pool", err.text);
-    cpu_name(cpu, sizeof(cpu));
-    machine = measure_machine(model);
-    print_machine(cpu, model, &machine);
-
-    printf("milliseconds, medians of %zu; floor = FLOP of prefill, slid windows and tokenizer / P\n"
-           "+ weight bytes of the other steps / B; floor+kv also reads keys and values: the\n"
-           "history's once per task and step, each sample's own\n\n",
-        runs);
-    printf("L -> P      mode  S         total     begin     step    read     floor  ratio  floor+kv"
-           "  ratio   x 27.5 s\n");
-    for (size_t i = 0; i < n; i++) {
-        measure_forecast(model, pool, &machine, runs, &all[i]);
-        print_measured(&all[i]);
-    }
-    joint = measure_joint_step(pool);
-    joint_floor = step_weight_bytes(model) / machine.bytes;
-    if (step_weight_bytes(model) / sizeof(float) * 2.0 * SAMPLES_MAX / machine.flops > joint_floor)
-        joint_floor = step_weight_bytes(model) / sizeof(float) * 2.0 * SAMPLES_MAX / machine.flops;
-    printf(
-        "\none step of %d sequences  %.2f ms, floor max(bytes / B, FLOP / P) %.2f ms, ratio %.2f\n",
-        SAMPLES_MAX, joint * 1e3, joint_floor * 1e3, joint / joint_floor);
-    if (json != NULL)
-        write_json(json, cpu, &machine, all, n, joint, joint_floor);
-    forecast_pool_free(pool);
-    model_close(model);
+    if ((b.model = model_open(argv[optind], argv[optind + 1], &err)) == NULL)
+        measure_die("model", err.text);
+    b.pool = forecast_pool_new(
+        b.model, &(struct forecast_pool_options){SLOTS_MAX, (uint32_t)b.context, 5.0f}, &err);
+    if (b.pool == NULL)
+        measure_die("pool", err.text);
+    b.result = report_new("engine");
+    if (greedy != NULL)
+        write_greedy(&b, greedy);
+    b.machine = machine_measure(b.model);
+    measure_forecasts(&b);
+    measure_joint_steps(&b);
+    machine_measure_again(&b.machine, b.model);
+    tell_shares(&b);
+    machine_describe(&b.machine, report_part(b.result, "machine"));
+    part = report_part(b.result, "setup");
+    report_number(part, "parameters", (double)b.model->n_parameters);
+    report_number(part, "tokenizer_parameters", (double)b.model->n_tokenizer_parameters);
+    report_number(part, "weight_bytes", (double)b.model->weight_bytes);
+    report_number(part, "step_weight_bytes", machine_step_bytes(b.model));
+    report_number(part, "context", (double)b.context);
+    report_number(part, "pool_bytes", (double)forecast_pool_bytes(b.pool));
+    report_write(b.result, json);
+    forecast_pool_free(b.pool);
+    model_close(b.model);
     return 0;
 }

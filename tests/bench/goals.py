@@ -1,0 +1,54 @@
+"""The figures this project wants to reach, for Kronos-small, 400 candles -> 120, and what bounds those that are not reached."""
+import saved
+from table import shown
+
+SERVICE_SECONDS = 27.5   # the FastAPI service this one replaces: S=1, one thread, on a CPU with P = 230 GFLOP/s, B = 40 GB/s
+ONE = "fit 400->120 S=1"
+
+
+def goal(name, value, limit, at_most, unit="x", bound=""):
+    """One line: what was reached, what was wanted, and the sentence for when it was not."""
+    reached = value <= limit if at_most else value >= limit
+    sign = "<=" if at_most else ">="
+    return {"name": name, "value": value, "limit": limit, "reached": reached, "shown": shown(value, unit),
+            "goal": f"{sign} {shown(limit, unit)}", "verdict": "reached" if reached else "NOT reached",
+            "bound": "" if reached else bound}
+
+
+def _forecast_bound(run, r):
+    """Where the time above the floor is: the parts of a forecast."""
+    step_floor = run["setup"]["step_weight_bytes"] / run["machine"]["bytes_per_second"]
+    d, w = r["detail"], r["where"]
+    return (f"prefill {shown(d['begin'], 's')}, {w['horizon']:.0f} steps of {shown(d['step'], 's')} where the weights alone take "
+            f"{shown(step_floor, 's')}, decoding {shown(d['read'], 's')}; the keys and values, which the floor leaves out, make it "
+            f"{shown(d['floor_with_kv'], 's')}, {r['value'] / d['floor_with_kv']:.2f} x")
+
+
+def engine(run):
+    found = []
+    one, exact, joint = (saved.row(run, name) for name in (ONE, "exact 400->120 S=1", "step of 16"))
+    if one:
+        found.append(goal("one request, fit, over its floor", one["value"] / one["floor"], 1.25, True, "x", _forecast_bound(run, one)))
+    slower = (f"{SERVICE_SECONDS} s were measured on a CPU with P = 230 GFLOP/s and B = 40 GB/s, this one has "
+              f"{run['machine']['flops'] * 1e-9:.0f} and {run['machine']['bytes_per_second'] * 1e-9:.0f}")
+    for r, limit in ((one, 65), (exact, 20)):
+        if r:
+            found.append(goal(f"{r['where']['window']}: times faster than the FastAPI service's {SERVICE_SECONDS} s",
+                              SERVICE_SECONDS / r["value"], limit, False, "x", slower))
+    if joint:
+        m = run["machine"]
+        compute = joint["floor"] * m["bytes_per_second"] > run["setup"]["step_weight_bytes"] * 1.001
+        found.append(goal("one step of 16 sequences over its floor", joint["value"] / joint["floor"], 1.5, True, "x",
+                          f"the floor is {'arithmetic at P' if compute else 'reading the weights at B'} alone; attention over the "
+                          "keys and values of 16 sequences, norms, sampling and the time features come on top"))
+    return found
+
+
+BY_BENCHMARK = {"engine": engine}
+
+
+def of(run):
+    """The goals of a run, [] when it is not of the model and machine they are for."""
+    if run.get("setup", {}).get("model") != "small":
+        return []
+    return BY_BENCHMARK.get(run["benchmark"], lambda r: [])(run)

@@ -1,0 +1,99 @@
+"""The command behind scripts/bench: measures, prints tables, saves, compares."""
+import argparse
+import datetime
+import pathlib
+import sys
+
+import goals
+import noise
+import programs
+import saved
+import table
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", metavar="FILE", help="save the run")
+    common.add_argument("--add", action="store_true", help="keep the other rows of FILE, which must be of the same commit")
+    common.add_argument("--compare", metavar="FILE|DIR", help="ratios to a saved run")
+    modelled = argparse.ArgumentParser(add_help=False)
+    modelled.add_argument("--model", default="small", choices=("tiny", "tail", "mini", "small", "base"))
+    modelled.add_argument("--max-context", type=int, metavar="C", help="default 512, for tiny and tail 48")
+    parts = parser.add_subparsers(dest="benchmark", required=True)
+
+    engine = parts.add_parser("engine", parents=[common, modelled], help="the model alone, one thread")
+    engine.add_argument("--runs", type=int, default=5, help="forecasts of each kind (5)")
+    engine.add_argument("--only", metavar="WORDS", help="rows with one of these comma-separated words in their name")
+
+    queue = parts.add_parser("queue", parents=[common], help="the protocol with no model")
+    queue.add_argument("--tasks", type=int, default=2000, help="of each measurement (2000)")
+    queue.add_argument("--seconds", type=float, default=3.0, help="of each throughput (3)")
+    queue.add_argument("--connections", default="1,2,4,8,16", metavar="N,N")
+
+    show = parts.add_parser("show", parents=[common], help="saved runs again")
+    show.add_argument("runs", nargs="+", metavar="FILE|DIR")
+    return parser.parse_args()
+
+
+def context_of(options):
+    return options.max_context or (48 if options.model in ("tiny", "tail") else 512)
+
+
+def engine(options):
+    folder = programs.model(options.model)
+    more = ["--only", options.only] if options.only else []
+    return programs.run("engine", "--runs", options.runs, "--max-context", context_of(options), *more,
+                        folder / "model", folder / "tokenizer")
+
+
+def queue(options):
+    run = programs.run("queue", "--tasks", options.tasks, "--seconds", options.seconds, "--connections", options.connections)
+    return {**run, "machine": programs.machine(programs.model("tiny"))}
+
+
+def measure(options):
+    """One run of a benchmark, with when, where and how quiet."""
+    programs.build()
+    commit, is_dirty = programs.commit()
+    date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    watch = noise.Watch()
+    run = {"engine": engine, "queue": queue}[options.benchmark](options)
+    head = {"format": saved.FORMAT, "benchmark": options.benchmark, "date": date, "commit": commit, "is_dirty": is_dirty}
+    setup = {**({"model": options.model} if hasattr(options, "model") else {}), **run.get("setup", {})}
+    return {**head, "machine": run["machine"], "noise": watch.stop(run["machine"]), "setup": setup,
+            **{name: v for name, v in run.items() if name not in (*head, "machine", "setup", "rows")}, "rows": run["rows"]}
+
+
+def old_run(path, run):
+    """The run to compare with: the file, or the one of the same benchmark in a folder."""
+    found = saved.read_all(path)
+    for name, old in found.items():
+        if len(found) == 1 and pathlib.Path(path).is_file() or old["benchmark"] == run["benchmark"]:
+            return old
+    sys.exit(f"bench: {path} has no run of {run['benchmark']}")
+
+
+def main():
+    options = arguments()
+    try:
+        if options.benchmark == "show":
+            runs = {}
+            for path in options.runs:
+                runs.update(saved.read_all(path))
+        else:
+            run = measure(options)
+            if options.json:
+                saved.write(saved.add(run, options.json) if options.add else run, options.json)
+            runs = {options.benchmark: run}
+        for i, run in enumerate(runs.values()):
+            print("\n" if i else "", end="")
+            table.print_run(run, goals.of(run))
+            if options.compare:
+                table.print_comparison(run, old_run(options.compare, run))
+    except saved.BadRun as e:
+        sys.exit(f"bench: {e}")
+
+
+if __name__ == "__main__":
+    main()
