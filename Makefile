@@ -21,7 +21,7 @@ ALL_LDFLAGS = $(LDFLAGS_$(MODE)) $(LDFLAGS)
 # ---- sources: one explicit list per library or program ----
 
 LUA_SCRIPTS := submit claim renew complete fail release sweep beat leave presence held read group cancel requeue move purge \
-	control quiet audit load workers page hook_claim hook_done hook_replay hook_ping metrics_add metrics_read
+	control quiet audit load workers page hook_claim hook_renew hook_done hook_replay hook_ping metrics_add metrics_read
 
 COMMON_SRC := \
 	common/error.c \
@@ -51,6 +51,7 @@ COMMON_SRC := \
 	common/result.c \
 	common/result_encode.c \
 	common/result_decode.c \
+	common/webhook.c \
 	common/webhook_url.c \
 	common/webhook_address.c \
 	common/document/json_out.c \

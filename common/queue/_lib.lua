@@ -69,6 +69,24 @@ local function life(result_ttl_ms)
   return ttl >= 1 and ttl or RESULT_TTL_MS
 end
 
+-- Does the webhook of a task or group want to hear that it has ended so? `events` is its hook_events.
+local function hears_of_end(events, state)
+  return not events or events == '' or string.find(events, ',' .. state .. ',', 1, true) ~= nil
+end
+
+-- The delivery a document shows: {outcome, attempts, last_status, next_ms}. There is none without a
+-- webhook, after an end that it does not want to hear of, and once it is over with and forgotten.
+local function hook_view(k, has_ended)
+  local key = call('HGET', k, 'delivery')
+  if not key then
+    if has_ended or call('HEXISTS', k, 'webhook') == 0 then return {} end
+    return {'pending', 0, '', ''}
+  end
+  local hook = call('HMGET', M .. ':delivery:' .. key, 'outcome', 'attempts', 'last_status')
+  hook[4] = call('ZSCORE', M .. ':webhook', key)
+  return hook[1] and hook or {}
+end
+
 -- An outbox entry about `id`, whose hash is `k`. It holds what the event says that a requeue would
 -- erase from the hash; `previous` leads to the entry of an earlier event, for purge.
 local function deliver(key, k, id, state, webhook)
@@ -87,6 +105,10 @@ local HOOK_DEAD_MAX, HOOK_DEAD_MS = 1000, 14 * 86400000
 local function close_delivery(key, outcome)
   local d, dead = M .. ':delivery:' .. key, M .. ':webhook:dead'
   call('ZREM', M .. ':webhook', key)
+  if call('HGET', d, 'state') == 'ping' then           -- nobody can ask for it
+    call('DEL', d)
+    return
+  end
   call('HSET', d, 'outcome', outcome)
   if outcome == 'delivered' then
     call('PEXPIRE', d, math.max(num(call('HGET', d, 'expires_ms')) - now, 60000))
@@ -135,7 +157,7 @@ local function finish_member(group, state)
   if call('HEXISTS', g, 'left') == 0 then return end
   call('HINCRBY', g, state, 1)
   if call('HINCRBY', g, 'left', -1) > 0 then return end
-  local v = call('HMGET', g, 'failed', 'cancelled', 'expired', 'webhook', 'result_ttl_ms')
+  local v = call('HMGET', g, 'failed', 'cancelled', 'expired', 'webhook', 'result_ttl_ms', 'hook_events')
   local worst = v[1] and 'failed' or v[2] and 'cancelled' or v[3] and 'expired' or 'completed'
   call('HSET', g, 'state', worst, 'finished_ms', now)
   for _, member in ipairs(call('LRANGE', g .. ':tasks', 0, -1)) do
@@ -144,7 +166,7 @@ local function finish_member(group, state)
       lay_to_rest(task(member), member, life(v[5]))
     end
   end
-  if v[4] then deliver(group, g, group, worst, v[4]) end
+  if v[4] and hears_of_end(v[6], worst) then deliver(group, g, group, worst, v[4]) end
   lay_to_rest(g, group, life(v[5]))
   call('PEXPIRE', g .. ':tasks', life(v[5]))
   publish(group, worst)
@@ -152,7 +174,7 @@ end
 
 local function finish(id, state, code, message)        -- the only way into a terminal state
   local k = task(id)
-  local v = call('HMGET', k, 'priority', 'group', 'webhook', 'result_ttl_ms', 'fence')
+  local v = call('HMGET', k, 'priority', 'group', 'webhook', 'result_ttl_ms', 'fence', 'hook_events')
   if not dequeue(id, v[1]) then
     for _, z in ipairs({':running', ':later', ':deadline'}) do call('ZREM', M .. z, id) end
   end
@@ -168,7 +190,7 @@ local function finish(id, state, code, message)        -- the only way into a te
     call('HDEL', k, 'input')
     if not v[2] then lay_to_rest(k, id, life(v[4])) end -- members rest with their group
   end
-  if v[3] then deliver(id .. '.' .. (v[5] or 0), k, id, state, v[3]) end
+  if v[3] and hears_of_end(v[6], state) then deliver(id .. '.' .. (v[5] or 0), k, id, state, v[3]) end
   publish(id, state)
   if v[2] then finish_member(v[2], state) end
 end
@@ -192,15 +214,11 @@ local function view(id, first)
       left = now < over + TOMBSTONE_MS and 0 or 1
     end
   end
-  local position, hook, key = 0, {}, call('HGET', k, 'delivery')
+  local position = 0
   if (v[3] == 'queued' or v[3] == 'scheduled') and is_priority(v[1]) and tonumber(v[2]) then
     -- counted by seq rather than ZRANK, which knows nothing of a parked task
     position = call('ZCOUNT', M .. ':queued:' .. v[1], '-inf', '(' .. string.format('%.0f', tonumber(v[2]))) + 1
   end
-  if key then
-    hook = call('HMGET', M .. ':delivery:' .. key, 'outcome', 'attempts', 'last_status')
-    hook[4] = call('ZSCORE', M .. ':webhook', key)
-    if not hook[1] then hook = {} end                  -- over with, and forgotten
-  end
-  return {left, position, hook, unpack(v)}
+  local has_ended = v[3] ~= 'queued' and v[3] ~= 'scheduled' and v[3] ~= 'processing'
+  return {left, position, hook_view(k, has_ended), unpack(v)}
 end

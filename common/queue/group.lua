@@ -16,13 +16,7 @@ if not v[3] or call('HEXISTS', g, 'total') == 0 then
   v, left = call('HMGET', M .. ':gone:' .. ARGV[1], unpack(ARGV, 2)), 0
   if not v[3] then return {now} end
 end
-local hook, key = {}, call('HGET', g, 'delivery')
-if key then
-  hook = call('HMGET', M .. ':delivery:' .. key, 'outcome', 'attempts', 'last_status')
-  hook[4] = call('ZSCORE', M .. ':webhook', key)
-  if not hook[1] then hook = {} end
-end
-local out = {now, left, hook, v}
+local out = {now, left, hook_view(g, v[3] ~= 'queued'), v}
 for _, id in ipairs(call('LRANGE', g .. ':tasks', 0, MEMBERS - 1)) do
   local member = view(id, 2)
   out[#out + 1] = member and {id, unpack(member)} or {id}

@@ -105,9 +105,11 @@ queue_hook_delivery_parse(
             return queue_reply_strange(name, err);
     }
     if (!queue_reply_is_string(part[HOOK_KEY]) || part[HOOK_KEY]->len < 1 ||
-        part[HOOK_KEY]->len >= QUEUE_HOOK_KEY_MAX)
+        part[HOOK_KEY]->len >= QUEUE_HOOK_KEY_MAX ||
+        memchr(part[HOOK_KEY]->str, '\0', part[HOOK_KEY]->len) != NULL)
         return corrupt("key", err);
     queue_reply_text(part[HOOK_KEY], d->key, sizeof(d->key));
+    d->fence = (uint64_t)fence;
     if (!queue_reply_id(part[HOOK_SUBJECT], d->subject))
         return corrupt("subject", err);
     d->is_ping = strcmp(part[HOOK_STATE]->str, PING_STATE) == 0;
@@ -119,7 +121,6 @@ queue_hook_delivery_parse(
         !queue_reply_int(part[HOOK_CREATED], &d->created_ms) || d->created_ms < 0 ||
         !queue_reply_int(part[HOOK_EXPIRES], &d->expires_ms) || d->expires_ms < 0)
         return corrupt("a number", err);
-    d->fence = (uint64_t)fence;
     d->owner = part[HOOK_OWNER]->str;
     d->owner_len = (size_t)part[HOOK_OWNER]->len;
     d->error_code = part[HOOK_ERROR_CODE]->str;
@@ -128,6 +129,41 @@ queue_hook_delivery_parse(
     d->error_text_len = (size_t)part[HOOK_ERROR]->len;
     d->webhook = part[HOOK_WEBHOOK]->str;
     d->webhook_size = (size_t)part[HOOK_WEBHOOK]->len;
+    return 0;
+}
+
+int
+queue_hook_renew_call(const struct queue *q, int64_t lease_ms,
+    const struct queue_hook_lease *leases, size_t n, struct queue_call *call, struct error *err)
+{
+    struct queue_args a;
+
+    *call = (struct queue_call){0};
+    if (lease_ms < 1 || n < 1 || n > QUEUE_HOOK_RENEW_MAX)
+        return error_set(err, ERR_INVALID, "1 to %d leases are renewed at once, not %zu",
+            QUEUE_HOOK_RENEW_MAX, n);
+    queue_args_begin(&a, &queue_script_hook_renew, q, 1 + 2 * n);
+    queue_args_int(&a, lease_ms);
+    for (size_t i = 0; i < n; i++) {
+        queue_args_text(&a, leases[i].key);
+        queue_args_uint(&a, leases[i].fence);
+    }
+    return queue_args_end(&a, call, err);
+}
+
+int
+queue_hook_renew_parse(const redisReply *reply, size_t n, bool *kept, struct error *err)
+{
+    const char *name = queue_script_hook_renew.name;
+    int64_t code;
+
+    if (queue_reply_array(reply, name, n, err) == -1)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (!queue_reply_int(reply->element[i], &code))
+            return queue_reply_strange(name, err);
+        kept[i] = code == 1;
+    }
     return 0;
 }
 

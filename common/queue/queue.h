@@ -119,7 +119,7 @@ struct queue_submission { /* texts may be NULL where absent */
     int max_attempts;
     const void *webhook;
     size_t webhook_size;
-    bool webhook_processing; /* it wants to hear of the start, too */
+    unsigned webhook_events; /* 1u << task_status of each it wants to hear of; 0: every end */
     int64_t max_queued, max_bytes;
     size_t n_series;
     const struct queue_series *series;

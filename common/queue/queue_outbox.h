@@ -10,7 +10,9 @@
 
 #include "common/queue/queue.h"
 
-#define QUEUE_HOOK_LEASE_MS     60000
+#define QUEUE_HOOK_LEASE_MS     20000 /* as long as an event waits for a sender that has died */
+#define QUEUE_HOOK_RENEW_MS     5000
+#define QUEUE_HOOK_RENEW_MAX    500 /* leases of one call */
 #define QUEUE_HOOK_CLAIM_MAX    100
 #define QUEUE_HOOK_KEY_MAX      96
 #define QUEUE_HOOK_EVENT_ID_MAX 96
@@ -36,14 +38,27 @@ void queue_hook_event_id(const struct queue_delivery *d, char *id);
 int queue_hook_claim_call(
     const struct queue *q, int64_t lease_ms, int limit, struct queue_call *call, struct error *err);
 int queue_hook_claim_parse(const redisReply *reply, int64_t *now_ms, size_t *n, struct error *err);
-/** queue_hook_delivery_parse(reply, i, d, err): number ${i} of ${n}; ERR_CORRUPT: its lease runs out. */
+/**
+ * queue_hook_delivery_parse(reply, i, d, err): number ${i} of ${n}. ERR_CORRUPT: what is stored is
+ * broken; when ${d}->key is not "" it can at least be given up.
+ */
 int queue_hook_delivery_parse(
     const redisReply *reply, size_t i, struct queue_delivery *d, struct error *err);
+
+struct queue_hook_lease {
+    const char *key;
+    uint64_t fence;
+};
+/** queue_hook_renew_call(q, lease_ms, leases, n, ...): of at most QUEUE_HOOK_RENEW_MAX leases. */
+int queue_hook_renew_call(const struct queue *q, int64_t lease_ms,
+    const struct queue_hook_lease *leases, size_t n, struct queue_call *call, struct error *err);
+/** queue_hook_renew_parse(reply, n, kept, err): ${kept} [n], in the order given; false: fenced. */
+int queue_hook_renew_parse(const redisReply *reply, size_t n, bool *kept, struct error *err);
 
 enum queue_hook_verdict {
     QUEUE_HOOK_SENT,
     QUEUE_HOOK_RETRY,   /* after delay_ms */
-    QUEUE_HOOK_RELEASE, /* not tried: the attempt is given back */
+    QUEUE_HOOK_RELEASE, /* not tried: the attempt is given back; due again after delay_ms */
     QUEUE_HOOK_GIVE_UP, /* a dead delivery, which can be replayed */
     QUEUE_HOOK_DISABLE
 };

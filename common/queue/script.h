@@ -44,6 +44,7 @@ extern const struct queue_script queue_script_requeue;
 extern const struct queue_script queue_script_move;
 extern const struct queue_script queue_script_purge;
 extern const struct queue_script queue_script_hook_claim;
+extern const struct queue_script queue_script_hook_renew;
 extern const struct queue_script queue_script_hook_done;
 extern const struct queue_script queue_script_hook_replay;
 extern const struct queue_script queue_script_hook_ping;

@@ -6,10 +6,12 @@
  */
 #include "common/queue/script.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#define HEAD_ARGS   14
-#define SERIES_ARGS 6
+#define HEAD_ARGS       14
+#define SERIES_ARGS     6
+#define EVENTS_TEXT_MAX (TASK_STATUS_COUNT * 12) /* the longest word is processing */
 
 static int
 check(const struct queue_submission *s, struct error *err)
@@ -32,10 +34,26 @@ check(const struct queue_submission *s, struct error *err)
     return 0;
 }
 
+/* ",processing,failed,": what the script looks for, with its commas, is there or not. */
+static const char *
+event_words(unsigned events, char *text)
+{
+    size_t len = 0;
+
+    text[0] = '\0';
+    for (int status = 0; status < TASK_STATUS_COUNT; status++) {
+        if ((events & 1u << status) != 0)
+            len += (size_t)snprintf(text + len, EVENTS_TEXT_MAX - len, "%s%s,", len == 0 ? "," : "",
+                task_status_name((enum task_status)status));
+    }
+    return text;
+}
+
 int
 queue_submit_call(const struct queue *q, const struct queue_submission *s, struct queue_call *call,
     struct error *err)
 {
+    char events[EVENTS_TEXT_MAX];
     struct queue_args a;
 
     *call = (struct queue_call){0};
@@ -55,7 +73,7 @@ queue_submit_call(const struct queue *q, const struct queue_submission *s, struc
     queue_args_bytes(&a, s->webhook, s->webhook ? s->webhook_size : 0);
     queue_args_int(&a, s->max_queued);
     queue_args_int(&a, s->max_bytes);
-    queue_args_text(&a, s->webhook_processing ? "1" : "0");
+    queue_args_text(&a, event_words(s->webhook_events, events));
     for (size_t i = 0; i < s->n_series; i++) {
         const struct queue_series *one = &s->series[i];
 

@@ -3,10 +3,10 @@
 --
 -- KEYS  prefix
 -- ARGV  id priority owner idem digest same ttl_ms idem_ttl_ms max_attempts deadline_in_ms webhook
---       max_queued max_bytes hook_processing, then per series: task_id cost_prefill cost_steps
+--       max_queued max_bytes hook_events, then per series: task_id cost_prefill cost_steps
 --       horizon input about
---       '' = absent, deadline_in_ms 0 = none, horizon 0 = unknown; hook_processing '1': the webhook
---       wants the start, too. `id` is the one task's own, else it names a group of them, of one or more.
+--       '' = absent, deadline_in_ms 0 = none, horizon 0 = unknown; hook_events: states the webhook wants to
+--       hear of, ",processing,failed,"; '' every end. `id` is the one task's own, else it names a group of them, of one or more.
 -- Reply {code, id}: 1 new, 2 same request (id is the first one's), 3 joined a twin (id is the twin's),
 --       -1 queue full, -2 bytes full, -3 same key or id for another request, -4 draining,
 --       -9 bad argument. No flags: Redis refuses the script when memory is full.
@@ -63,6 +63,9 @@ if c[1] or c[2] then return {-4, id} end
 if call('ZCARD', M .. ':queued:' .. p) + n > tonumber(ARGV[12]) then return {-1, id} end
 if num(call('HGET', M .. ':stats', 'input_bytes')) + bytes > tonumber(ARGV[13]) then return {-2, id} end
 
+local function hears_of(state)
+  return ARGV[11] ~= '' and string.find(ARGV[14], ',' .. state .. ',', 1, true)
+end
 local g = M .. ':group:' .. id
 for i = HEAD + 1, #ARGV, EACH do
   local one = ARGV[i]
@@ -76,7 +79,7 @@ for i = HEAD + 1, #ARGV, EACH do
     call('HSET', k, 'group', id, 'group_index', (i - HEAD - 1) / EACH)
     call('RPUSH', g .. ':tasks', one)
   end
-  if ARGV[11] ~= '' and ARGV[14] == '1' then call('HSET', k, 'hook_processing', 1) end
+  if hears_of('processing') then call('HSET', k, 'hook_processing', 1) end
   enqueue(one, 'RPUSH')
 end
 if grouped then
@@ -85,6 +88,7 @@ if grouped then
 end
 local subject = grouped and g or task(id)
 if ARGV[11] ~= '' then call('HSET', subject, 'webhook', ARGV[11]) end
+if ARGV[11] ~= '' and ARGV[14] ~= '' then call('HSET', subject, 'hook_events', ARGV[14]) end
 if idem ~= '' then                                     -- the names are kept for purge
   call('SET', M .. ':idem:' .. idem, id, 'PX', idem_ttl)
   call('HSET', subject, 'idem', idem)

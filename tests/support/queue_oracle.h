@@ -138,7 +138,7 @@ enum queue_end oracle_release(struct oracle *o, const char *id, uint64_t fence, 
 /* The outbox: the delivery of this key, or NULL. */
 struct oracle_delivery *oracle_delivery(struct oracle *o, const char *key);
 bool oracle_hook_done(
-    struct oracle *o, const char *key, uint64_t fence, enum queue_hook_verdict verdict);
+    struct oracle *o, const char *key, uint64_t fence, const struct queue_hook_result *result);
 
 /** oracle_sweep(o): counts of due, leases and expired. */
 struct queue_swept oracle_sweep(struct oracle *o);

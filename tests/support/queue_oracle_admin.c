@@ -216,15 +216,17 @@ oracle_delivery(struct oracle *o, const char *key)
 }
 
 bool
-oracle_hook_done(struct oracle *o, const char *key, uint64_t fence, enum queue_hook_verdict verdict)
+oracle_hook_done(
+    struct oracle *o, const char *key, uint64_t fence, const struct queue_hook_result *result)
 {
     struct oracle_delivery *d = oracle_delivery(o, key);
+    enum queue_hook_verdict verdict = result->verdict;
 
     if (!d || d->fence != fence)
         return false;
     if (verdict == QUEUE_HOOK_RETRY || verdict == QUEUE_HOOK_RELEASE) {
         d->fence++;
-        d->is_leased = verdict == QUEUE_HOOK_RETRY; /* not due at once */
+        d->is_leased = result->delay_ms > 0; /* not due at once */
         d->attempts -= verdict == QUEUE_HOOK_RELEASE && d->attempts > 0;
     } else {
         *d = o->deliveries[--o->n_deliveries];

@@ -262,13 +262,46 @@ random_hook_done(struct random_run *r)
                           : (r->n_hooks - 1 - random_below(r, (uint32_t)newest)) % RANDOM_TOKENS];
     if (random_one_in(r, 2))
         result.verdict = QUEUE_HOOK_SENT;
-    if (result.verdict == QUEUE_HOOK_RETRY)
+    if (result.verdict == QUEUE_HOOK_RETRY ||
+        (result.verdict == QUEUE_HOOK_RELEASE && random_one_in(r, 2)))
         result.delay_ms = FIXTURE_LEASE_MS;
     assert_int_equal(
         queue_fixture_do(r->f,
             queue_hook_done_call(&r->f->q, token->key, token->fence, &result, &call, &r->f->err),
             &call),
-        oracle_hook_done(&r->o, token->key, token->fence, result.verdict));
+        oracle_hook_done(&r->o, token->key, token->fence, &result));
+}
+
+/* Who holds a lease keeps it; who lost it, or never had it, is told. */
+void
+random_hook_renew(struct random_run *r)
+{
+    struct queue_hook_lease leases[4];
+    struct queue_call call;
+    redisReply *reply;
+    bool kept[4];
+    size_t known = r->n_hooks < RANDOM_TOKENS ? r->n_hooks : RANDOM_TOKENS;
+
+    if (known == 0)
+        return;
+    for (size_t i = 0; i < 4; i++) {
+        const struct random_hook *token =
+            &r->hooks[(r->n_hooks - 1 - random_below(r, (uint32_t)known)) % RANDOM_TOKENS];
+
+        leases[i] = (struct queue_hook_lease){.key = token->key, .fence = token->fence};
+    }
+    assert_int_equal(
+        queue_hook_renew_call(&r->f->q, FIXTURE_LEASE_MS, leases, 4, &call, &r->f->err), 0);
+    reply = queue_fixture_run(r->f, &call);
+    assert_int_equal(queue_hook_renew_parse(reply, 4, kept, &r->f->err), 0);
+    freeReplyObject(reply);
+    for (size_t i = 0; i < 4; i++) {
+        struct oracle_delivery *d = oracle_delivery(&r->o, leases[i].key);
+
+        assert_int_equal(kept[i], d != NULL && d->fence == leases[i].fence);
+        if (kept[i])
+            d->is_leased = true;
+    }
 }
 
 /* ---- reads ---- */
@@ -295,6 +328,8 @@ read_one(struct random_run *r)
         assert_int_equal(view.priority, t->priority);
         assert_int_equal(view.position, oracle_position(&r->o, t));
         assert_int_equal(view.requeues, t->requeues);
+        if (t->place != ORACLE_ENDED && t->requeues == 0) /* before anything can have happened */
+            assert_int_equal(view.hook.outcome, t->has_hook ? QUEUE_HOOK_PENDING : QUEUE_HOOK_NONE);
         assert_string_equal(view.group, t->group < 0 ? "" : r->o.groups[t->group].id);
         assert_int_equal(
             view.output_size, t->place == ORACLE_ENDED && t->end == TASK_COMPLETED ? 6 : 0);

@@ -57,6 +57,7 @@ void random_purge(struct random_run *r);
 void random_change(struct random_run *r); /* requeue, discard, move */
 void random_audit(struct random_run *r);
 void random_hook_claim(struct random_run *r);
+void random_hook_renew(struct random_run *r);
 void random_hook_done(struct random_run *r);
 void random_read(struct random_run *r);
 

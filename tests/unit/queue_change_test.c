@@ -505,7 +505,7 @@ nothing_refers_to_a_purged_task(void **state)
     s.same = "same";
     s.webhook = "hook";
     s.webhook_size = 4;
-    s.webhook_processing = true;
+    s.webhook_events = 1u << TASK_PROCESSING | 1u << TASK_FAILED | 1u << TASK_COMPLETED;
     assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_SUBMITTED);
     assert_int_equal(purge(f, id), QUEUE_PURGE_NOT_ENDED);
     t = queue_fixture_take(f, TASK_NORMAL, id, f->worker);

@@ -641,6 +641,8 @@ random_operations_do_what_the_oracle_does(void **state)
             random_hook_claim(&r);
         else if (what < 116)
             random_hook_done(&r);
+        else if (what < 117)
+            random_hook_renew(&r);
         else
             random_read(&r);
         compare_all(&r);

@@ -16,6 +16,9 @@
 #include "tests/support/queue_fixture.h"
 
 #define HOUR_MS 3600000
+#define ALL_EVENTS                                                                                 \
+    (1u << TASK_PROCESSING | 1u << TASK_COMPLETED | 1u << TASK_FAILED | 1u << TASK_CANCELLED |     \
+        1u << TASK_EXPIRED)
 
 static void
 submit_hooked(struct queue_fixture *f, char *id, bool processing)
@@ -27,7 +30,7 @@ submit_hooked(struct queue_fixture *f, char *id, bool processing)
     s.owner = "desk-a";
     s.webhook = "ho\0k";
     s.webhook_size = 4;
-    s.webhook_processing = processing;
+    s.webhook_events = processing ? ALL_EVENTS : 0;
     assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_SUBMITTED);
 }
 
@@ -164,7 +167,8 @@ a_delivery_is_retried_and_then_done_with(void **state)
     char id[ID_LEN + 1];
 
     submit_hooked(f, id, false);
-    assert_int_equal(hook_of(f, id).outcome, QUEUE_HOOK_NONE);
+    assert_int_equal(hook_of(f, id).outcome, QUEUE_HOOK_PENDING); /* nothing has happened yet */
+    assert_int_equal(hook_of(f, id).next_ms, 0);
     end_run(f, id, true);
     assert_int_equal(hook_of(f, id).outcome, QUEUE_HOOK_PENDING);
     d = take_one(f);
@@ -217,6 +221,64 @@ a_lease_given_back_costs_no_attempt(void **state)
     assert_true(done(f, &d, QUEUE_HOOK_RELEASE, 0, 0));
     d = take_one(f);
     assert_int_equal(d.attempts, 1);
+    assert_true(done(f, &d, QUEUE_HOOK_RELEASE, HOUR_MS, 0)); /* its host has no room now */
+    assert_int_equal(n_due(f), 0);
+    queue_fixture_int(f, "ZADD ~:webhook 1 %s", d.key);
+    assert_int_equal(take_one(f).attempts, 1);
+}
+
+static void
+a_lease_is_prolonged_by_who_holds_it(void **state)
+{
+    struct queue_fixture *f = *state;
+    struct queue_hook_lease leases[2];
+    struct queue_delivery d;
+    struct queue_call call;
+    char id[ID_LEN + 1];
+    redisReply *reply;
+    bool kept[2];
+
+    submit_hooked(f, id, false);
+    end_run(f, id, true);
+    d = take_one(f);
+    queue_fixture_int(f, "ZADD ~:webhook 1 %s", d.key);
+    leases[0] = (struct queue_hook_lease){.key = d.key, .fence = d.fence + 1};
+    leases[1] = (struct queue_hook_lease){.key = d.key, .fence = d.fence};
+    assert_int_equal(queue_hook_renew_call(&f->q, HOUR_MS, leases, 2, &call, &f->err), 0);
+    reply = queue_fixture_run(f, &call);
+    assert_int_equal(queue_hook_renew_parse(reply, 2, kept, &f->err), 0);
+    freeReplyObject(reply);
+    assert_false(kept[0]);
+    assert_true(kept[1]);
+    assert_int_equal(n_due(f), 0); /* it is leased again */
+    assert_true(done(f, &d, QUEUE_HOOK_SENT, 0, 200));
+    assert_int_equal(queue_hook_renew_call(&f->q, HOUR_MS, leases, 2, &call, &f->err), 0);
+    reply = queue_fixture_run(f, &call);
+    assert_int_equal(queue_hook_renew_parse(reply, 2, kept, &f->err), 0);
+    freeReplyObject(reply);
+    assert_false(kept[1]); /* it has ended, and is not brought back */
+    assert_int_equal(queue_fixture_int(f, "ZCARD ~:webhook"), 0);
+}
+
+static void
+an_end_nobody_wants_to_hear_of_makes_no_event(void **state)
+{
+    struct queue_fixture *f = *state;
+    struct queue_submission s;
+    struct queue_series series;
+    char id[ID_LEN + 1];
+
+    for (int i = 0; i < 2; i++) {
+        queue_fixture_fill(&s, &series, id);
+        s.webhook = "hook";
+        s.webhook_size = 4;
+        s.webhook_events = 1u << TASK_FAILED;
+        assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_SUBMITTED);
+        end_run(f, id, i == 0);
+        assert_int_equal(n_due(f), i);
+        assert_int_equal(hook_of(f, id).outcome, i == 0 ? QUEUE_HOOK_NONE : QUEUE_HOOK_PENDING);
+        assert_int_equal(replay(f, id), i == 0 ? QUEUE_REPLAY_NO_WEBHOOK : QUEUE_REPLAYED);
+    }
 }
 
 static void
@@ -340,7 +402,7 @@ a_group_tells_its_start_and_its_end_once(void **state)
     s.series = series;
     s.webhook = "hook";
     s.webhook_size = 4;
-    s.webhook_processing = true;
+    s.webhook_events = ALL_EVENTS;
     assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_SUBMITTED);
     end_run(f, id[0], true);
     d = take_one(f);
@@ -371,6 +433,9 @@ a_ping_is_an_event_about_nothing(void **state)
     assert_memory_equal(event, "evt_", 4);
     assert_string_equal(event + 4, id);
     assert_true(done(f, &d, QUEUE_HOOK_GIVE_UP, 0, 0));
+    assert_int_equal(
+        queue_fixture_int(f, "EXISTS ~:delivery:%s", id), 0); /* nobody can ask for it */
+    assert_int_equal(queue_fixture_int(f, "ZCARD ~:webhook:dead"), 0);
 }
 
 static void
@@ -394,6 +459,10 @@ a_broken_delivery_costs_its_neighbours_nothing(void **state)
             good++;
         else
             assert_int_equal(f->err.code, ERR_CORRUPT);
+        assert_true(d.key[0] != '\0'); /* what is broken can be given up */
+        if (f->err.code == ERR_CORRUPT)
+            assert_true(done(f, &d, QUEUE_HOOK_GIVE_UP, 0, 0));
+        f->err.code = ERR_NONE;
     }
     assert_int_equal(good, 1);
     freeReplyObject(reply);
@@ -409,6 +478,8 @@ main(void)
         test(a_delivery_is_retried_and_then_done_with),
         test(a_process_that_lost_its_lease_decides_nothing),
         test(a_lease_given_back_costs_no_attempt),
+        test(a_lease_is_prolonged_by_who_holds_it),
+        test(an_end_nobody_wants_to_hear_of_makes_no_event),
         test(a_dead_delivery_can_be_sent_again),
         test(nothing_is_sent_about_a_task_whose_life_is_over),
         test(dead_deliveries_are_kept_a_thousand_at_most),

@@ -307,7 +307,7 @@ damaged_replies_crash_nothing(void **state)
     s.series = series;
     s.webhook = "hook";
     s.webhook_size = 4;
-    s.webhook_processing = true;
+    s.webhook_events = 1u << TASK_PROCESSING | 1u << TASK_FAILED;
     assert_int_equal(queue_fixture_submit_as(f, &s), QUEUE_SUBMITTED);
     queue_fixture_take(f, TASK_NORMAL, id[0], f->worker);
     assert_int_equal(queue_beat(f->c, &f->q, &presence, &control, &f->err), 0);
