@@ -79,6 +79,8 @@ KRONOS_SRC := \
 	worker/kronos/json_file.c \
 	worker/kronos/safetensors.c \
 	worker/kronos/model_config.c \
+	worker/kronos/weight_file.c \
+	worker/kronos/weight_cache.c \
 	worker/kronos/model.c \
 	worker/kronos/packed.c \
 	worker/kronos/kernels.c \
@@ -180,6 +182,8 @@ $(B)/worker/kronos/kernels_avx2.o: EXTRA := -mavx2 -mfma -mf16c -O3
 $(B)/worker/kronos/kernels_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -O3
 endif
 $(B)/worker/kronos/kernels.o: EXTRA := -O3
+# XXH3 is inlined here: without optimisation and with sanitizers it would take a second per model
+$(B)/worker/kronos/weight_file.o: EXTRA := -O3
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 LIBCOMMON := $(B)/libcommon.a
