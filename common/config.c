@@ -522,7 +522,8 @@ config_text(const struct config *config, enum config_id id)
 {
     enum config_type type = config_options[id].type;
 
-    assert(type == CONFIG_TYPE_TEXT || type == CONFIG_TYPE_SECRET || type == CONFIG_TYPE_LEVEL);
+    assert(type == CONFIG_TYPE_TEXT || type == CONFIG_TYPE_SECRET || type == CONFIG_TYPE_LEVEL ||
+           type == CONFIG_TYPE_NETWORKS);
     (void)type;
     return config->values[id].text;
 }

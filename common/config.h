@@ -71,13 +71,30 @@ void config_help(enum config_daemon daemon, FILE *out);
 
 #define CONFIG_START_RUN (-1)
 
+/* What a daemon checks of its settings beyond the values: files, and what does not go together. */
+typedef int (*config_check_fn)(const struct config *config, struct error *err);
+
 /**
  * config_start(config, daemon, argc, argv, environment): what every main() begins with.
  * Loads, sets the log level, warns about retired settings, serves --help, --version,
- * --print-config and --check. Returns CONFIG_START_RUN with a ${config} to run by, or the
+ * --print-config and --check. config_start_checked() also calls ${check} before it says that all
+ * is well, to run or not. Returns CONFIG_START_RUN with a ${config} to run by, or the
  * status to exit with: 0, or CONFIG_EXIT_STATUS after logging what is wrong.
  */
 int config_start(struct config **config, enum config_daemon daemon, int argc, char *const argv[],
     char *const environment[]);
+int config_start_checked(struct config **config, enum config_daemon daemon, int argc,
+    char *const argv[], char *const environment[], config_check_fn check);
+
+/* ---- settings that are read again while a daemon runs ---- */
+
+/** config_take(config, fresh, id): the value of ${fresh}, whose own is the old one then. */
+void config_take(struct config *config, struct config *fresh, enum config_id id);
+
+/** config_differs(config, fresh, id): is another text, or none, set now? */
+bool config_differs(const struct config *config, const struct config *fresh, enum config_id id);
+
+/** config_setting_name(id): "KRONOS_LISTEN", or NULL: a flag only. */
+const char *config_setting_name(enum config_id id);
 
 #endif /* COMMON_CONFIG_H */

@@ -16,7 +16,8 @@ enum config_type {
     CONFIG_TYPE_NUMBER,
     CONFIG_TYPE_BOOL,
     CONFIG_TYPE_LEVEL,
-    CONFIG_TYPE_SECRET
+    CONFIG_TYPE_SECRET,
+    CONFIG_TYPE_NETWORKS
 };
 
 struct config_option {

@@ -4,6 +4,7 @@
  * Included several times with another X each (no guard on purpose):
  * X(id, name, flag, type, default, minimum, maximum, daemons, help)
  *   type     TEXT INTEGER NUMBER BOOL LEVEL (a log level) SECRET (a text printed as ***)
+ *            NETWORKS (a text that cidr_list_parse() takes)
  *   default  as text; NULL: not set
  *   limits   of INTEGER and NUMBER, ignored for others
  *   daemons  who reads it: A api, W worker, H webhook
@@ -55,7 +56,7 @@ X(IDLE_TIMEOUT, "KRONOS_IDLE_TIMEOUT", "idle-timeout", NUMBER, "60", 0.1, 3600, 
 X(MAX_CONNECTIONS, "KRONOS_MAX_CONNECTIONS", "max-connections", INTEGER, "4096", 1, 1000000, A,
     "open connections")
 X(MAX_CONNECTIONS_PER_PEER, "KRONOS_MAX_CONNECTIONS_PER_PEER", "max-connections-per-peer", INTEGER,
-    "256", 1, 1000000, A, "open connections of one address; loopback exempt")
+    "256", 1, 1000000, A, "open connections of one address; loopback and trusted proxies exempt")
 X(MAX_WAITERS, "KRONOS_MAX_WAITERS", "max-waiters", INTEGER, "2048", 0, 1000000, A, "held requests")
 X(MAX_STREAMS, "KRONOS_MAX_STREAMS", "max-streams", INTEGER, "512", 0, 1000000, A, "event streams")
 X(SYNC_DEFAULT, "KRONOS_SYNC_DEFAULT", "sync-default", BOOL, "false", 0, 0, A,
@@ -64,16 +65,18 @@ X(REQUEST_TIMEOUT, "KRONOS_REQUEST_TIMEOUT", "request-timeout", INTEGER, "300", 
     "seconds a submit is held in sync mode")
 X(ADMISSION, "KRONOS_ADMISSION", "admission", BOOL, "true", 0, 0, A,
     "refuse deadlines that cannot be met")
-X(KEYS_FILE, "KRONOS_KEYS_FILE", "keys-file", TEXT, NULL, 0, 0, A, "API keys, one per line")
+X(KEYS_FILE, "KRONOS_KEYS_FILE", "keys-file", TEXT, NULL, 0, 0, A,
+    "API keys, one per line: name sha256-hex scopes max-priority rate; `kronosq key new` makes one")
 X(INSECURE, "KRONOS_INSECURE", "insecure", BOOL, "false", 0, 0, A,
     "serve other than loopback without keys")
-X(PEER_ALLOW, "KRONOS_PEER_ALLOW", "peer-allow", TEXT, NULL, 0, 0, A, "CIDR list of peers")
-X(TRUSTED_PROXIES, "KRONOS_TRUSTED_PROXIES", "trusted-proxies", TEXT, NULL, 0, 0, A,
-    "CIDR list of proxies")
+X(PEER_ALLOW, "KRONOS_PEER_ALLOW", "peer-allow", NETWORKS, NULL, 0, 0, A,
+    "networks that may connect, as 10.0.0.0/8,::1; not set: everybody")
+X(TRUSTED_PROXIES, "KRONOS_TRUSTED_PROXIES", "trusted-proxies", NETWORKS, NULL, 0, 0, A,
+    "networks of proxies whose X-Forwarded-For and X-Container-Name are logged")
 X(RATE_LIMIT_ENABLED, "KRONOS_RATE_LIMIT_ENABLED", "rate-limit-enabled", BOOL, "true", 0, 0, A,
-    "limit submits per key")
+    "limit submits per key; false: also those of a line with a rate of its own")
 X(RATE_LIMIT_PER_MINUTE, "KRONOS_RATE_LIMIT_PER_MINUTE", "rate-limit-per-minute", INTEGER, "100", 1,
-    1000000, A, "submits per key and minute")
+    1000000, A, "submits per key and minute, where its line says -")
 X(ENABLE_METRICS, "KRONOS_ENABLE_METRICS", "enable-metrics", BOOL, "true", 0, 0, A,
     "serve /metrics")
 X(METRICS_AUTH, "KRONOS_METRICS_AUTH", "metrics-auth", BOOL, "false", 0, 0, A, "metrics need a key")
@@ -108,7 +111,8 @@ X(WEBHOOK_SECRET_FILE, "KRONOS_WEBHOOK_SECRET_FILE", "webhook-secret-file", TEXT
     "master secrets; without it requests with a webhook are refused")
 X(WEBHOOK_ALLOW_HTTP, "KRONOS_WEBHOOK_ALLOW_HTTP", "webhook-allow-http", BOOL, "false", 0, 0, A | H,
     "allow http receivers")
-X(WEBHOOK_ALLOW_CIDR, "KRONOS_WEBHOOK_ALLOW_CIDR", "webhook-allow-cidr", TEXT, NULL, 0, 0, A | H,
+X(WEBHOOK_ALLOW_CIDR, "KRONOS_WEBHOOK_ALLOW_CIDR", "webhook-allow-cidr", NETWORKS, NULL, 0, 0,
+    A | H,
     "private networks receivers may be in")
 X(WEBHOOK_PORTS, "KRONOS_WEBHOOK_PORTS", "webhook-ports", TEXT, "443,8443", 0, 0, A | H,
     "ports receivers may have")
@@ -125,6 +129,7 @@ X(STEP_DELAY_MS, NULL, "step-delay-ms", INTEGER, "0", 0, 60000, W,
     "wait after every step, to watch a slow forecast")
 X(LEASE_MS, NULL, "lease-ms", INTEGER, "15000", 300, 3600000, W,
     "lease of a claimed task, renewed three times in it; for tests")
+X(API_KEY, "KRONOS_API_KEY", NULL, SECRET, NULL, 0, 0, 0, "the key kronosq, the command, calls with")
 #ifdef KRONOSQ_DEBUG
 X(FAIL, "KRONOS_FAIL", NULL, TEXT, NULL, 0, 0, A | W | H,
     "debug builds: point:probability[:action],... at which the process dies (common/failpoint.h)")

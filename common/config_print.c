@@ -133,6 +133,13 @@ int
 config_start(struct config **config, enum config_daemon daemon, int argc, char *const argv[],
     char *const environment[])
 {
+    return config_start_checked(config, daemon, argc, argv, environment, NULL);
+}
+
+int
+config_start_checked(struct config **config, enum config_daemon daemon, int argc,
+    char *const argv[], char *const environment[], config_check_fn check)
+{
     const char *logger = logger_name(daemon), *retired;
     enum config_action action;
     struct error err;
@@ -157,7 +164,8 @@ config_start(struct config **config, enum config_daemon daemon, int argc, char *
         break;
     case CONFIG_CHECK:
     case CONFIG_RUN:
-        if (check_redis(*config, &err) == -1 || set_failpoints(*config, &err) == -1) {
+        if (check_redis(*config, &err) == -1 || (check != NULL && check(*config, &err) == -1) ||
+            set_failpoints(*config, &err) == -1) {
             log_error(logger, err.text);
             config_free(*config);
             *config = NULL;

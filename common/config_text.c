@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cidr.h"
+
 #define DISTANCE_MAX_BYTES 63
 
 const struct config_option config_options[CONFIG_COUNT] = {
@@ -70,6 +72,18 @@ parse_number(const char *text, double *number)
     return end == text || *end != '\0' || !isfinite(*number) ? -1 : 0;
 }
 
+/* Who reads the setting parses it again; here a bad one is told with its origin. */
+static int
+check_networks(const char *text, struct error *err)
+{
+    struct cidr_list list;
+
+    if (cidr_list_parse(text, &list, err) == -1)
+        return -1;
+    cidr_list_clear(&list);
+    return 0;
+}
+
 int
 config_parse(enum config_id id, const char *text, struct config_value *value, struct error *err)
 {
@@ -84,6 +98,8 @@ config_parse(enum config_id id, const char *text, struct config_value *value, st
             return error_set(
                 err, ERR_INVALID, "is empty; leave it out for %s", option->default_text);
         return 0;
+    case CONFIG_TYPE_NETWORKS:
+        return text[0] != '\0' ? check_networks(text, err) : 0;
     case CONFIG_TYPE_INTEGER:
         if (parse_integer(text, &value->integer) == -1)
             return error_set(err, ERR_INVALID, "'%s' is not an integer in %.0f..%.0f", shown,
