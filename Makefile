@@ -36,12 +36,15 @@ COMMON_SRC := \
 	common/config.c \
 	common/config_text.c \
 	common/config_print.c \
+	common/config_renew.c \
 	common/redis.c \
 	common/redis_handshake.c \
 	common/redis_link.c \
 	common/redis_link_command.c \
 	common/utf8.c \
 	common/cidr.c \
+	common/secret_file.c \
+	common/api_key.c \
 	common/msgpack_read.c \
 	common/msgpack_write.c \
 	common/task.c \
@@ -118,6 +121,10 @@ API_SRC := \
 	api/listen.c \
 	api/server.c \
 	api/route.c \
+	api/access.c \
+	api/keys.c \
+	api/peers.c \
+	api/reload.c \
 	api/guard.c \
 	api/head.c \
 	api/drain.c \
@@ -174,6 +181,7 @@ CLI_SRC := \
 	cli/queues.c \
 	cli/workers.c \
 	cli/dead.c \
+	cli/key.c \
 	cli/chart.c
 
 # per-file flags: each SIMD file is compiled for its own instruction set and chosen at run time
@@ -219,7 +227,7 @@ $(B)/kronosq-worker: $(call obj,$(WORKER_SRC)) $(LIBKRONOS) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS) $(COMMON_LIBS) $(SYSTEMD_LIBS)
 
 $(B)/kronosq: $(call obj,$(CLI_SRC)) $(LIBCOMMON)
-	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libcurl) $(call pkg,libs,libcjson) -lm
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libcurl) $(call pkg,libs,libcjson) $(call pkg,libs,libcrypto) -lm
 
 $(LIBCOMMON): $(call obj,$(COMMON_SRC)) $(B)/common/queue/scripts.o
 	@rm -f $@

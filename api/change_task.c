@@ -266,7 +266,8 @@ change_task(struct exchange *e, const char *id, bool erases)
         return;
     }
     *c = (struct change){.exchange = e, .erases = erases};
-    if (lookup_task(e->server->models, e->server->store, NULL, e->task_id, on_found, c) == -1)
+    if (lookup_task(
+            e->server->models, e->server->store, NULL, &e->caller, e->task_id, on_found, c) == -1)
         refuse_memory(leave(c));
 }
 

@@ -49,8 +49,8 @@ on_waited(void *cookie, enum wait_end end, const struct lookup_answer *answer)
 
     (void)end; /* the present document is right for all of them */
     if (answer->outcome == LOOKUP_FOUND && answer->batch != NULL && wants_results(r) &&
-        lookup_results(
-            e->server->models, e->server->store, answer->model, e->task_id, on_task_read, r) == 0)
+        lookup_results(e->server->models, e->server->store, answer->model, &e->caller, e->task_id,
+            on_task_read, r) == 0)
         return;
     on_task_read(cookie, answer);
 }
@@ -76,7 +76,7 @@ read_task(struct exchange *e, const char *id, struct reading reading, long wait_
                                 (double)wait_seconds, on_waited, r) == 0)
         return;
     if ((wants_results(r) ? lookup_results : lookup_task)(
-            server->models, server->store, NULL, e->task_id, on_task_read, r) == 0)
+            server->models, server->store, NULL, &e->caller, e->task_id, on_task_read, r) == 0)
         return;
     free(r);
 

@@ -44,8 +44,8 @@ struct guard {
     struct problem problem; /* REFUSED: the answer */
     bool closes;            /* the reply in work is the last one */
     char request_id[HEAD_REQUEST_ID_MAX + 1];
-    char peer[64];
-    bool is_local; /* loopback: not counted per peer */
+    char peer[PEERS_TEXT_MAX];
+    bool is_exempt; /* loopback or a trusted proxy: not counted per peer */
     int64_t began_ms;
     struct event *deadline;
     struct event *kick; /* runs on_kick() soon, outside of whatever is going on */
@@ -56,6 +56,7 @@ struct guard {
 
 struct guards {
     struct event_base *base;
+    struct evhttp *http;
     struct guard_limits limits;
     guard_judge_fn judge;
     void *cookie;
@@ -222,7 +223,7 @@ read_pending(struct guard *g)
             continue;
         if (verdict == HEAD_COMPLETE &&
             (g->owner->judge == NULL ||
-                g->owner->judge(g->owner->cookie, g->head, &g->problem) == 0))
+                g->owner->judge(g->owner->cookie, g->head, g->peer, &g->problem) == 0))
             pass_request(g);
         else
             refuse_request(g);
@@ -333,7 +334,7 @@ is_over_a_limit(const struct guard *g)
 
     if (all->n > all->limits.max_connections)
         return true;
-    if (g->is_local)
+    if (g->is_exempt)
         return false;
     LIST_FOREACH(other, &all->all, link)
     if (strcmp(other->peer, g->peer) == 0)
@@ -356,8 +357,9 @@ meet(struct guard *g)
     g->fd = bufferevent_getfd(g->bev);
     evhttp_connection_get_peer(g->connection, &peer, &port);
     snprintf(g->peer, sizeof(g->peer), "%s", peer != NULL ? peer : "");
-    g->is_local = strncmp(g->peer, "127.", 4) == 0 || strcmp(g->peer, "::1") == 0 ||
-                  strncmp(g->peer, "::ffff:127.", 11) == 0;
+    g->is_exempt = strncmp(g->peer, "127.", 4) == 0 || strcmp(g->peer, "::1") == 0 ||
+                   strncmp(g->peer, "::ffff:127.", 11) == 0 ||
+                   peers_is_proxy(g->owner->limits.peers, g->peer);
     if (remember_fd(g->owner, g) == -1) {
         struct evhttp_connection *unknown = g->connection;
 
@@ -512,6 +514,13 @@ guards_send(struct guards *all, struct evhttp_request *http, int status, const c
     bufferevent_disable(g->bev, EV_READ);
 }
 
+void
+guards_limit(struct guards *all, const struct guard_limits *limits)
+{
+    all->limits = *limits;
+    evhttp_set_max_body_size(all->http, (ev_ssize_t)limits->body_bytes);
+}
+
 size_t
 guards_count(const struct guards *all)
 {
@@ -536,13 +545,13 @@ guards_new(struct event_base *base, struct evhttp *http, const struct guard_limi
         return NULL;
     }
     all->base = base;
-    all->limits = *limits;
+    all->http = http;
     all->judge = judge;
     all->cookie = cookie;
     LIST_INIT(&all->all);
     evhttp_set_bevcb(http, on_accepted, all);
     evhttp_set_max_headers_size(http, 1024); /* of the blocks we write */
-    evhttp_set_max_body_size(http, (ev_ssize_t)limits->body_bytes);
+    guards_limit(all, limits);
     return all;
 }
 

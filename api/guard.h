@@ -18,18 +18,21 @@
 #include <stdint.h>
 
 #include "api/head.h"
+#include "api/peers.h"
 #include "common/error.h"
 
 struct guard;  /* one connection */
 struct guards; /* all of them */
 
 /*
- * Judge a request before its body is read: route, method, media type. May be NULL. 0, or -1
+ * Judge a request before its body is read: peer, route, key, media type. May be NULL. 0, or -1
  * with ${problem}; its connection is closed after the reply.
  */
-typedef int (*guard_judge_fn)(void *cookie, const struct head *head, struct problem *problem);
+typedef int (*guard_judge_fn)(
+    void *cookie, const struct head *head, const char *peer, struct problem *problem);
 
 struct guard_limits {
+    const struct peers *peers;            /* its proxies are not counted per peer either */
     size_t max_connections, max_per_peer; /* peers on loopback are not counted */
     double header_seconds, body_seconds, idle_seconds;
     int64_t body_bytes;
@@ -40,7 +43,7 @@ struct guarded {
     struct head *head;      /* the receiver's to head_free(); never NULL */
     struct problem problem; /* status != 0: refused, this is the answer; the receiver's to clear */
     char request_id[HEAD_REQUEST_ID_MAX + 1]; /* the client's, "" if it sent none that is fit */
-    char peer[64];                            /* numeric address */
+    char peer[PEERS_TEXT_MAX];                /* numeric address */
     int64_t began_ms;                         /* clock_monotonic_ms() of its first byte */
 };
 
@@ -48,6 +51,9 @@ struct guarded {
 struct guards *guards_new(struct event_base *base, struct evhttp *http,
     const struct guard_limits *limits, guard_judge_fn judge, void *cookie, struct error *err);
 void guards_free(struct guards *guards);
+
+/** guards_limit(guards, limits): from now on; connections that are there stay. */
+void guards_limit(struct guards *guards, const struct guard_limits *limits);
 
 size_t guards_count(const struct guards *guards); /* open connections */
 size_t guards_busy(const struct guards *guards);  /* of them with a request or reply in work */

@@ -157,8 +157,10 @@ static int
 add_task(struct listing *l, const struct model *model, const char *id,
     const struct queue_task_view *view, struct error *err)
 {
-    struct task_document d = {
-        .id = id, .model = model->queue.model, .view = *view, .shows_owner = true};
+    struct task_document d = {.id = id,
+        .model = model->queue.model,
+        .view = *view,
+        .shows_owner = caller_is_admin(&l->exchange->caller)};
     int status;
 
     if (task_about_decode(view->about, view->about_size, &d.about, err) == -1)
@@ -199,7 +201,7 @@ on_batch(void *cookie, const redisReply *reply)
             if (leave_out(b->place.id, &err) == 0)
                 err.code = ERR_NONE;
         } else {
-            d.shows_owner = true;
+            d.shows_owner = caller_is_admin(&l->exchange->caller);
             if (add_document(l, b->place, &d, &err) == 0)
                 err.code = ERR_NONE;
             task_document_close(&d);
@@ -377,6 +379,7 @@ list(struct exchange *e, enum queue_list which)
         goto no_memory;
     l->exchange = e;
     l->request.list = which;
+    l->request.owner = e->caller.name; /* of QUEUE_LIST_OWNER */
     if (read_filters(l, head_query(e->head), model, &problem) == -1)
         goto refuse;
     /* what Redis does not judge is picked out here of all it may give */
@@ -411,7 +414,7 @@ void
 list_tasks(struct exchange *e, const char *param)
 {
     (void)param;
-    list(e, QUEUE_LIST_RECENT); /* every caller is an operator while there are no keys */
+    list(e, caller_is_admin(&e->caller) ? QUEUE_LIST_RECENT : QUEUE_LIST_OWNER);
 }
 
 void

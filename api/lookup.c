@@ -13,6 +13,7 @@
 struct lookup {
     struct models *models;
     struct store *store;
+    struct caller caller;
     char id[ID_LEN + 1];
     lookup_fn fn; /* NULL once answered */
     void *cookie;
@@ -92,7 +93,9 @@ on_read(void *cookie, const redisReply *reply)
         is_read = queue_group_read_parse(reply, l->with_results, &view, &n_members, &err) == 0;
     else if (is_read)
         is_read = queue_read_parse(reply, true, &view, &err) == 0;
-    if (is_read && (view.found || view.is_gone))
+    /* one that others own is not there, and is looked for as long */
+    if (is_read && (view.found || view.is_gone) &&
+        caller_sees(&l->caller, view.owner, view.owner_len))
         answer(l, &(struct lookup_answer){.outcome = view.found ? LOOKUP_FOUND : LOOKUP_GONE,
                       .model = part->model,
                       .view = &view,
@@ -147,8 +150,8 @@ ask_new_models(struct lookup *l)
 }
 
 static int
-look_up(struct models *models, struct store *store, struct model *model, const char *id,
-    bool with_results, lookup_fn fn, void *cookie)
+look_up(struct models *models, struct store *store, struct model *model,
+    const struct caller *caller, const char *id, bool with_results, lookup_fn fn, void *cookie)
 {
     struct lookup *l = calloc(1, sizeof(*l));
 
@@ -156,6 +159,7 @@ look_up(struct models *models, struct store *store, struct model *model, const c
         return -1;
     l->models = models;
     l->store = store;
+    l->caller = *caller; /* it is needed longer than the exchange of whoever asks */
     memcpy(l->id, id, ID_LEN);
     l->fn = fn;
     l->cookie = cookie;
@@ -178,15 +182,15 @@ free_it:
 }
 
 int
-lookup_task(struct models *models, struct store *store, struct model *model, const char *id,
-    lookup_fn fn, void *cookie)
+lookup_task(struct models *models, struct store *store, struct model *model,
+    const struct caller *caller, const char *id, lookup_fn fn, void *cookie)
 {
-    return look_up(models, store, model, id, false, fn, cookie);
+    return look_up(models, store, model, caller, id, false, fn, cookie);
 }
 
 int
-lookup_results(struct models *models, struct store *store, struct model *model, const char *id,
-    lookup_fn fn, void *cookie)
+lookup_results(struct models *models, struct store *store, struct model *model,
+    const struct caller *caller, const char *id, lookup_fn fn, void *cookie)
 {
-    return look_up(models, store, model, id, true, fn, cookie);
+    return look_up(models, store, model, caller, id, true, fn, cookie);
 }

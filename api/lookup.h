@@ -7,6 +7,7 @@
 #ifndef API_LOOKUP_H
 #define API_LOOKUP_H
 
+#include "api/keys.h"
 #include "api/models.h"
 #include "api/store.h"
 #include "common/error.h"
@@ -33,15 +34,15 @@ struct lookup_answer {
 typedef void (*lookup_fn)(void *cookie, const struct lookup_answer *answer);
 
 /**
- * lookup_task(models, store, model, id, fn, cookie):
- * ${model} NULL: any. ${fn} is called once, never before this returns. The result of a task is
+ * lookup_task(models, store, model, caller, id, fn, cookie):
+ * What ${caller} may not see is ABSENT, by the same steps as what is not there. ${model} NULL: any. ${fn} is called once, never before this returns. The result of a task is
  * there if there is one; of a batch only its members' states. -1: no memory, not called.
  */
-int lookup_task(struct models *models, struct store *store, struct model *model, const char *id,
-    lookup_fn fn, void *cookie);
+int lookup_task(struct models *models, struct store *store, struct model *model,
+    const struct caller *caller, const char *id, lookup_fn fn, void *cookie);
 
 /** lookup_results(...): the same, with the results of a batch's members. */
-int lookup_results(struct models *models, struct store *store, struct model *model, const char *id,
-    lookup_fn fn, void *cookie);
+int lookup_results(struct models *models, struct store *store, struct model *model,
+    const struct caller *caller, const char *id, lookup_fn fn, void *cookie);
 
 #endif /* API_LOOKUP_H */

@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "api/listen.h"
+#include "api/keys.h"
 #include "api/models.h"
+#include "api/reload.h"
 #include "api/server.h"
 #include "api/store.h"
 #include "api/sweep.h"
@@ -34,6 +36,7 @@ extern char **environ;
 
 struct daemon {
     struct server server;
+    struct config *config; /* the server's, to be changed by HUP */
     struct sweep *sweep;
     struct event *signals[3];
     struct event *ready_look, *stop_look, *insecure_tick, *alive_tick;
@@ -49,26 +52,27 @@ refuse_to_start(const char *why)
     return CONFIG_EXIT_STATUS;
 }
 
-/* A security setting that nothing obeys yet must not look like protection. */
+/* What only this daemon can tell of its settings: addresses, keys, who could come in. */
 static int
-check_security(const struct config *config, const struct listen_address *listen)
+check_settings(const struct config *config, struct error *err)
 {
-    if (config_text(config, CONFIG_KEYS_FILE) != NULL)
-        return refuse_to_start("KRONOS_KEYS_FILE is set, and this version has no API keys: unset "
-                               "it and listen on loopback, behind a proxy that checks callers");
-    if (config_text(config, CONFIG_PEER_ALLOW) != NULL)
-        return refuse_to_start("KRONOS_PEER_ALLOW is set, and this version does not check peers: "
-                               "unset it and let a firewall or proxy do it");
-    if (config_text(config, CONFIG_TRUSTED_PROXIES) != NULL)
-        return refuse_to_start("KRONOS_TRUSTED_PROXIES is set, and this version trusts no proxy's "
-                               "headers: unset it");
-    if (!listen->is_loopback && !config_bool(config, CONFIG_INSECURE))
-        return refuse_to_start("KRONOS_LISTEN is not a loopback address and there are no API "
-                               "keys: anybody could use it; listen on 127.0.0.1, or say "
-                               "--insecure");
-    if (config_text(config, CONFIG_WEBHOOK_SECRET_FILE) != NULL)
-        log_warning("api.main", "webhooks are not delivered by this version: requests with one "
-                                "are refused");
+    const char *path = config_text(config, CONFIG_KEYS_FILE);
+    struct listen_address listen;
+    struct keys *keys;
+
+    if (listen_parse(config_text(config, CONFIG_LISTEN), &listen, err) == -1)
+        return -1;
+    if (path == NULL && !listen.is_loopback && !config_bool(config, CONFIG_INSECURE))
+        return error_set(err, ERR_INVALID,
+            "KRONOS_LISTEN is not a loopback address and there are no API keys: anybody could use "
+            "it; set KRONOS_KEYS_FILE, listen on 127.0.0.1, or say --insecure");
+    if (path != NULL) {
+        struct error reason;
+
+        if ((keys = keys_load(path, &reason)) == NULL)
+            return error_set(err, reason.code, "KRONOS_KEYS_FILE: %s", reason.text);
+        keys_free(keys);
+    }
     return 0;
 }
 
@@ -194,25 +198,16 @@ on_stop(evutil_socket_t signal_number, short what, void *cookie)
     schedule(d->stop_look, MAIN_STOP_LOOK_MS);
 }
 
-/* HUP: the log level may have changed in a file. */
+/* HUP: settings that may change while we run, when they stand in a file; and the keys. */
 static void
 on_hangup(evutil_socket_t signal_number, short what, void *cookie)
 {
     struct daemon *d = cookie;
-    enum config_action action;
-    struct config *fresh;
-    struct error err;
 
     (void)signal_number;
     (void)what;
-    if (config_load(&fresh, CONFIG_API, d->argc, d->argv, environ, &action, &err) == -1) {
-        log_error("api.main", "HUP: the old settings stay", LOG_TEXT("error_message", err.text));
-        return;
-    }
-    log_set_level(config_level(fresh, CONFIG_LOG_LEVEL));
-    log_info("api.main", "HUP: log level read again",
-        LOG_TEXT("log_level", config_text(fresh, CONFIG_LOG_LEVEL)));
-    config_free(fresh);
+    reload_settings(&d->server, d->config, d->argc, d->argv);
+    reload_keys(&d->server);
 }
 
 /* libevent's own words, as log lines like ours. */
@@ -279,6 +274,20 @@ meet_redis(struct server *s)
         event_base_loop(s->base, EVLOOP_ONCE);
 }
 
+/* Who may call. They were looked at a moment ago, but that was then. */
+static int
+read_access(struct server *s, struct error *err)
+{
+    const char *path = config_text(s->config, CONFIG_KEYS_FILE);
+
+    if (peers_read(s->config, &s->peers, err) == -1 ||
+        (path != NULL && (s->keys = keys_load(path, err)) == NULL))
+        return -1;
+    if (s->keys != NULL)
+        log_info("api.main", "keys read", LOG_INT("keys", keys_count(s->keys)));
+    return 0;
+}
+
 static int
 start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
     const struct listen_address *listen, struct error *err)
@@ -287,6 +296,8 @@ start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
     struct server *s = &d->server;
     int fd, port;
 
+    if (read_access(s, err) == -1)
+        return -1;
     if ((s->base = event_base_new()) == NULL)
         return error_set(err, ERR_MEMORY, "no event loop");
     if (catch_signals(d, err) == -1) /* first of all: process 1 has no other way to be stopped */
@@ -311,7 +322,7 @@ start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
         close(fd);
         return -1;
     }
-    if (start_timers(d, !listen->is_loopback, err) == -1)
+    if (start_timers(d, !listen->is_loopback && s->keys == NULL, err) == -1)
         return -1;
     log_info("api.main", "listening", LOG_TEXT("event", "listening"), LOG_INT("port", port),
         LOG_TEXT("listen", config_text(c, CONFIG_LISTEN)), LOG_TEXT("version", KRONOSQ_VERSION),
@@ -344,6 +355,8 @@ finish(struct daemon *d)
     }
     if (s->base != NULL)
         event_base_free(s->base);
+    keys_free(s->keys);
+    peers_clear(&s->peers);
     if (s->n_taken != s->n_answered)
         log_error("api.main", "requests were left without an answer",
             LOG_INT("requests", s->n_taken - s->n_answered));
@@ -358,12 +371,13 @@ main(int argc, char *argv[])
     struct config *config;
     struct error err;
     bool redis_is_there = false;
-    int status = config_start(&config, CONFIG_API, argc, argv, environ);
+    int status = config_start_checked(&config, CONFIG_API, argc, argv, environ, check_settings);
 
     if (status != CONFIG_START_RUN)
         return status;
     signal(SIGPIPE, SIG_IGN);
     event_set_log_callback(on_libevent_message);
+    d.config = config;
     d.server.config = config;
     if (listen_parse(config_text(config, CONFIG_LISTEN), &listen, &err) == -1 ||
         redis_settings_parse(&redis, config_text(config, CONFIG_REDIS_URL),
@@ -371,8 +385,10 @@ main(int argc, char *argv[])
         status = refuse_to_start(err.text);
         goto free_config;
     }
-    if ((status = check_security(config, &listen)) != 0 ||
-        (status = check_redis(config, &redis, &redis_is_there)) != 0)
+    if (config_text(config, CONFIG_WEBHOOK_SECRET_FILE) != NULL)
+        log_warning("api.main", "webhooks are not delivered by this version: requests with one "
+                                "are refused");
+    if ((status = check_redis(config, &redis, &redis_is_there)) != 0)
         goto clear_redis;
     raise_fd_limit((size_t)config_integer(config, CONFIG_MAX_CONNECTIONS));
     if (start(&d, &redis, redis_is_there, &listen, &err) == -1) {

@@ -35,6 +35,7 @@ exchange_begin(struct server *server, struct evhttp_request *http, struct guarde
     e->body_bytes = evbuffer_get_length(evhttp_request_get_input_buffer(http));
     memcpy(e->peer, guarded->peer, sizeof(e->peer));
     memcpy(e->request_id, guarded->request_id, sizeof(e->request_id));
+    peers_client(&server->peers, e->peer, e->head, e->client);
     if (e->request_id[0] == '\0')
         id_new(e->request_id);
     server->n_taken++;
@@ -73,13 +74,20 @@ log_request(const struct exchange *e, int status, const char *code, size_t n_byt
                       status == 431 || status == 505 ||
                       (code != NULL && strcmp(code, "malformed_request") == 0);
 
+    const char *container = NULL; /* what a proxy says of where the request comes from */
+
+    if (peers_is_proxy(&e->server->peers, e->peer))
+        container = head_field(e->head, "X-Container-Name", 0);
     log_with(is_notable ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "api.http", "request completed",
-        LOG_TEXT("request_id", e->request_id), LOG_TEXT("client_host", e->peer),
+        LOG_TEXT("request_id", e->request_id), LOG_TEXT("client_host", e->client),
+        LOG_TEXT("container", e->caller.name[0] != '\0' ? e->caller.name : NULL),
         LOG_TEXT("method", head_method_text(e->head)), LOG_TEXT("path", head_path(e->head)),
         LOG_INT("status_code", status), LOG_INT("latency_ms", clock_monotonic_ms() - e->began_ms),
         LOG_INT("request_size_bytes", e->body_bytes), LOG_INT("response_size_bytes", n_bytes),
         LOG_TEXT("task_id", e->task_id[0] != '\0' ? e->task_id : NULL),
-        LOG_TEXT("error_type", code));
+        LOG_TEXT("error_type", code),
+        /* last, because without a name it ends the list */
+        LOG_TEXT(container != NULL ? "container_name" : NULL, container));
 }
 
 static void
@@ -172,6 +180,8 @@ reply_problem(struct exchange *e, struct problem *problem)
     reply_header(e, "Cache-Control", "no-store");
     if (problem->status == 405 && allow[0] != '\0')
         reply_header(e, "Allow", allow);
+    if (problem->status == 401)
+        reply_header(e, "WWW-Authenticate", "Bearer");
     if (problem->retry_after > 0) {
         snprintf(seconds, sizeof(seconds), "%d", problem->retry_after);
         reply_header(e, "Retry-After", seconds);

@@ -12,9 +12,10 @@
 #include <stdint.h>
 
 #include "api/guard.h"
-#include "common/document/json_out.h"
+#include "api/keys.h"
 #include "api/problem.h"
 #include "api/route.h"
+#include "common/document/json_out.h"
 #include "common/error.h"
 #include "common/id.h"
 
@@ -26,8 +27,10 @@ struct exchange {
         *http;         /* libevent's; stays valid until answered, whatever the client does */
     struct head *head; /* what the client sent; owned */
     struct route_match match;
+    struct caller caller; /* name "": not known, or nobody asked */
     char request_id[HEAD_REQUEST_ID_MAX + 1];
-    char peer[64];
+    char peer[PEERS_TEXT_MAX];   /* the socket's other end */
+    char client[PEERS_TEXT_MAX]; /* the peer, or whom a trusted proxy speaks for; for logs */
     int64_t began_ms;
     char task_id[ID_LEN + 1]; /* for the log; "" where no task is meant */
     size_t body_bytes;

@@ -20,10 +20,12 @@ struct request_rules { /* what the server knows and the body may leave out */
     double temperature, top_p;
     uint32_t top_k, sample_count;
     int64_t result_ttl_seconds;
-    bool webhook_enabled;           /* a secret file is configured */
-    bool webhook_allow_http;        /* KRONOS_WEBHOOK_ALLOW_HTTP */
-    const char *webhook_ports;      /* KRONOS_WEBHOOK_PORTS; NULL: its default */
-    const char *webhook_allow_cidr; /* KRONOS_WEBHOOK_ALLOW_CIDR; NULL: none */
+    enum task_priority highest_priority; /* of the caller; a body that names none gets normal, or
+                                            this if it is lower. The cap itself is the caller's. */
+    bool webhook_enabled;                /* a secret file is configured */
+    bool webhook_allow_http;             /* KRONOS_WEBHOOK_ALLOW_HTTP */
+    const char *webhook_ports;           /* KRONOS_WEBHOOK_PORTS; NULL: its default */
+    const char *webhook_allow_cidr;      /* KRONOS_WEBHOOK_ALLOW_CIDR; NULL: none */
     /* Is there such a model? Writes its context C, 0 when no worker has told it. */
     bool (*model_known)(void *cookie, const char *model, uint32_t *context);
     uint64_t (*draw_seed)(void *cookie); /* <= TASK_SEED_MAX */

@@ -82,7 +82,7 @@ read_priority(struct reader *r, const cJSON *item, enum task_priority *priority)
 
     for (int i = 0; i < TASK_PRIORITY_COUNT; i++)
         words[i] = task_priority_name((enum task_priority)i);
-    *priority = TASK_NORMAL;
+    *priority = r->rules->highest_priority > TASK_NORMAL ? r->rules->highest_priority : TASK_NORMAL;
     if (value_is_given(item) && value_choice(r, item, &at, words, TASK_PRIORITY_COUNT, &choice))
         *priority = (enum task_priority)choice;
 }

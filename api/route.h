@@ -23,11 +23,23 @@ enum route_flags {
     ROUTE_NEGOTIATES = 2,  /* Accept is honoured: 406 */
     ROUTE_SHOWS_TASKS = 4, /* replies are documents of tasks */
     ROUTE_OFFERS_CSV = 8,  /* beside what is negotiated everywhere */
+    ROUTE_ANY_PEER = 16,   /* KRONOS_PEER_ALLOW does not hold: probes and scrapers */
+    ROUTE_COUNTS = 32,     /* a submit, for the rate of its key */
+};
+
+/* Who may use a route. 0 is none of them, so that a line without one serves nobody. */
+enum route_scope {
+    ROUTE_OPEN = 1,
+    ROUTE_METRICS, /* open, or READ with KRONOS_METRICS_AUTH */
+    ROUTE_SUBMIT,
+    ROUTE_READ,
+    ROUTE_ADMIN,
 };
 
 struct route {
     enum head_method method; /* GET serves HEAD too */
     const char *pattern;
+    enum route_scope scope;
     unsigned flags;
     /* ${param}: what the first {name} matched, "" without, the second is in ${e}->match; answers ${e} exactly once, now or later. NULL: the
      * path is known and reserved, and not served. */

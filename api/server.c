@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "api/accept.h"
+#include "api/access.h"
 #include "api/handlers.h"
 #include "api/media.h"
 #include "api/reply.h"
@@ -23,35 +24,38 @@
 
 /* Literal paths before patterns; lines of one pattern stand together. */
 static const struct route routes[] = {
-    {HEAD_METHOD_GET, "/", 0, get_root},
-    {HEAD_METHOD_GET, "/v1/healthz", 0, get_healthz},
-    {HEAD_METHOD_GET, "/v1/healthz/detailed", 0, get_health_detailed},
-    {HEAD_METHOD_GET, "/v1/readyz", 0, get_readyz},
-    {HEAD_METHOD_GET, "/v2", 0, get_v2},
-    {HEAD_METHOD_GET, "/v2/health/live", 0, get_v2_live},
-    {HEAD_METHOD_GET, "/v2/health/ready", 0, get_v2_ready},
-    {HEAD_METHOD_GET, "/v2/models/{name}", 0, get_v2_model},
-    {HEAD_METHOD_GET, "/v2/models/{name}/ready", 0, get_v2_model_ready},
-    {HEAD_METHOD_GET, "/v1/models", 0, list_models},
-    {HEAD_METHOD_GET, "/v1/models/{name}", 0, get_model},
-    {HEAD_METHOD_GET, "/v1/queues", 0, list_queues},
-    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/pause", 0, pause_queue},
-    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/resume", 0, resume_queue},
-    {HEAD_METHOD_GET, "/v1/workers", 0, list_workers},
-    {HEAD_METHOD_POST, "/v1/workers/{id}/quiet", 0, quiet_worker},
-    {HEAD_METHOD_POST, "/v1/workers/{id}/resume", 0, resume_worker},
-    {HEAD_METHOD_POST, "/v1/predict/single", ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES, submit_single},
-    {HEAD_METHOD_POST, "/v1/predict/batch", ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES, submit_batch},
-    {HEAD_METHOD_GET, "/v1/predict/{id}", ROUTE_NEGOTIATES, get_task},
-    {HEAD_METHOD_GET, "/v1/tasks", 0, list_tasks},
-    {HEAD_METHOD_GET, "/v1/tasks/{id}", ROUTE_NEGOTIATES, get_task},
-    {HEAD_METHOD_DELETE, "/v1/tasks/{id}", 0, delete_task},
-    {HEAD_METHOD_GET, "/v1/tasks/{id}/result", ROUTE_NEGOTIATES | ROUTE_OFFERS_CSV,
+    {HEAD_METHOD_GET, "/", ROUTE_OPEN, 0, get_root},
+    {HEAD_METHOD_GET, "/v1/healthz", ROUTE_OPEN, ROUTE_ANY_PEER, get_healthz},
+    {HEAD_METHOD_GET, "/v1/healthz/detailed", ROUTE_READ, ROUTE_ANY_PEER, get_health_detailed},
+    {HEAD_METHOD_GET, "/v1/readyz", ROUTE_OPEN, ROUTE_ANY_PEER, get_readyz},
+    {HEAD_METHOD_GET, "/v2", ROUTE_OPEN, 0, get_v2},
+    {HEAD_METHOD_GET, "/v2/health/live", ROUTE_OPEN, ROUTE_ANY_PEER, get_v2_live},
+    {HEAD_METHOD_GET, "/v2/health/ready", ROUTE_OPEN, ROUTE_ANY_PEER, get_v2_ready},
+    {HEAD_METHOD_GET, "/v2/models/{name}", ROUTE_OPEN, 0, get_v2_model},
+    {HEAD_METHOD_GET, "/v2/models/{name}/ready", ROUTE_OPEN, ROUTE_ANY_PEER, get_v2_model_ready},
+    {HEAD_METHOD_GET, "/v1/models", ROUTE_READ, 0, list_models},
+    {HEAD_METHOD_GET, "/v1/models/{name}", ROUTE_READ, 0, get_model},
+    {HEAD_METHOD_GET, "/v1/queues", ROUTE_ADMIN, 0, list_queues},
+    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/pause", ROUTE_ADMIN, 0, pause_queue},
+    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/resume", ROUTE_ADMIN, 0, resume_queue},
+    {HEAD_METHOD_GET, "/v1/workers", ROUTE_ADMIN, 0, list_workers},
+    {HEAD_METHOD_POST, "/v1/workers/{id}/quiet", ROUTE_ADMIN, 0, quiet_worker},
+    {HEAD_METHOD_POST, "/v1/workers/{id}/resume", ROUTE_ADMIN, 0, resume_worker},
+    {HEAD_METHOD_POST, "/v1/predict/single", ROUTE_SUBMIT,
+        ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES | ROUTE_COUNTS, submit_single},
+    {HEAD_METHOD_POST, "/v1/predict/batch", ROUTE_SUBMIT,
+        ROUTE_NEEDS_BODY | ROUTE_NEGOTIATES | ROUTE_COUNTS, submit_batch},
+    {HEAD_METHOD_GET, "/v1/predict/{id}", ROUTE_READ, ROUTE_NEGOTIATES, get_task},
+    {HEAD_METHOD_GET, "/v1/tasks", ROUTE_READ, 0, list_tasks},
+    {HEAD_METHOD_GET, "/v1/tasks/{id}", ROUTE_READ, ROUTE_NEGOTIATES, get_task},
+    {HEAD_METHOD_DELETE, "/v1/tasks/{id}", ROUTE_SUBMIT, 0, delete_task},
+    {HEAD_METHOD_GET, "/v1/tasks/{id}/result", ROUTE_READ, ROUTE_NEGOTIATES | ROUTE_OFFERS_CSV,
         get_task_result},
-    {HEAD_METHOD_POST, "/v1/tasks/{id}/cancel", ROUTE_NEGOTIATES, cancel_task},
-    {HEAD_METHOD_GET, "/v1/dead-letters", 0, list_dead_letters},
-    {HEAD_METHOD_DELETE, "/v1/dead-letters/{id}", 0, discard_dead_letter},
-    {HEAD_METHOD_POST, "/v1/dead-letters/{id}/requeue", ROUTE_NEGOTIATES, requeue_dead_letter},
+    {HEAD_METHOD_POST, "/v1/tasks/{id}/cancel", ROUTE_SUBMIT, ROUTE_NEGOTIATES, cancel_task},
+    {HEAD_METHOD_GET, "/v1/dead-letters", ROUTE_ADMIN, 0, list_dead_letters},
+    {HEAD_METHOD_DELETE, "/v1/dead-letters/{id}", ROUTE_ADMIN, 0, discard_dead_letter},
+    {HEAD_METHOD_POST, "/v1/dead-letters/{id}/requeue", ROUTE_ADMIN, ROUTE_NEGOTIATES,
+        requeue_dead_letter},
 };
 
 static int
@@ -118,13 +122,19 @@ judge_accept(const struct head *head, const struct route *route, struct problem 
 
 /* All that the header block can tell, in the order of the contract; framing and sizes are done. */
 static int
-judge_head(const struct head *head, struct route_match *match, struct problem *problem)
+judge_head(const struct server *server, const struct head *head, const char *peer,
+    struct route_match *match, struct caller *caller, struct problem *problem)
 {
     enum route_outcome outcome = route_find(
         routes, sizeof(routes) / sizeof(routes[0]), head->method, head_path(head), match);
 
+    *caller = (struct caller){0};
+    if (access_judge_peer(server, peer, match->route, problem) == -1)
+        return -1;
     if (outcome != ROUTE_FOUND)
         return refuse_route(outcome, problem);
+    if (access_judge_caller(server, head, match->route, caller, problem) == -1)
+        return -1;
     if (head->content_length > 0 && judge_media(head, problem) == -1)
         return -1;
     if ((match->route->flags & ROUTE_NEGOTIATES) != 0 &&
@@ -140,16 +150,17 @@ judge_head(const struct head *head, struct route_match *match, struct problem *p
 
 /* The guard asks before a body is read; without one there is time until on_request(). */
 static int
-judge_before_body(void *cookie, const struct head *head, struct problem *problem)
+judge_before_body(void *cookie, const struct head *head, const char *peer, struct problem *problem)
 {
     const struct server *server = cookie;
     struct route_match match;
+    struct caller caller;
 
     if (head->content_length <= 0)
         return 0;
     if (server->is_stopping)
         return problem_set(problem, 503, "shutting_down", "the server stops");
-    return judge_head(head, &match, problem);
+    return judge_head(server, head, peer, &match, &caller, problem);
 }
 
 /* evhttp has a whole request, or the stand-in for one that the guard refused. */
@@ -173,13 +184,13 @@ on_request(struct evhttp_request *http, void *cookie)
         return;
     }
     if (guarded.problem.status != 0) {
-        /* the method and path of a block that was read to its end tell what Allow to send */
-        (void)judge_head(e->head, &e->match, &problem);
+        /* a block that was read to its end tells what Allow to send, and whom to name in the log */
+        (void)judge_head(server, e->head, e->peer, &e->match, &e->caller, &problem);
         problem_clear(&problem);
         reply_problem(e, &guarded.problem);
     } else if (server->is_stopping) {
         reply_refuse(e, 503, "shutting_down", "the server stops");
-    } else if (judge_head(e->head, &e->match, &problem) == -1) {
+    } else if (judge_head(server, e->head, e->peer, &e->match, &e->caller, &problem) == -1) {
         reply_problem(e, &problem);
     } else {
         e->match.route->serve(e, e->match.params[0]);
@@ -217,11 +228,13 @@ on_accept_failed(struct evconnlistener *listener, void *cookie)
     event_add(accepting->accept_again, &pause);
 }
 
-int
-server_listen(struct server *server, int fd, struct error *err)
+static struct guard_limits
+limits_of(const struct server *server)
 {
     const struct config *c = server->config;
-    const struct guard_limits limits = {
+
+    return (struct guard_limits){
+        .peers = &server->peers,
         .max_connections = (size_t)config_integer(c, CONFIG_MAX_CONNECTIONS),
         .max_per_peer = (size_t)config_integer(c, CONFIG_MAX_CONNECTIONS_PER_PEER),
         .header_seconds = config_number(c, CONFIG_HEADER_TIMEOUT),
@@ -229,6 +242,21 @@ server_listen(struct server *server, int fd, struct error *err)
         .idle_seconds = config_number(c, CONFIG_IDLE_TIMEOUT),
         .body_bytes = config_integer(c, CONFIG_MAX_REQUEST_SIZE_MB) * 1024 * 1024,
     };
+}
+
+void
+server_limit(struct server *server)
+{
+    const struct guard_limits limits = limits_of(server);
+
+    if (server->guards != NULL)
+        guards_limit(server->guards, &limits);
+}
+
+int
+server_listen(struct server *server, int fd, struct error *err)
+{
+    const struct guard_limits limits = limits_of(server);
 
     if ((server->http = evhttp_new(server->base)) == NULL ||
         (server->accept_again = event_new(server->base, -1, 0, on_accept_again, server)) == NULL)

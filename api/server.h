@@ -11,18 +11,20 @@
 #include <stdint.h>
 
 #include "api/guard.h"
+#include "api/peers.h"
 #include "common/config.h"
 #include "common/error.h"
 
+struct keys;
 struct models;
 struct store;
 struct waiters;
 
-#define SERVER_OWNER "local" /* who every caller is while there are no keys */
-
 struct server {
     struct event_base *base;
     const struct config *config;
+    struct keys *keys; /* NULL: every caller is local */
+    struct peers peers;
     struct store *store;
     struct models *models;
     struct waiters *waiters;
@@ -40,6 +42,9 @@ struct server {
  * The other members must be set.
  */
 int server_listen(struct server *server, int fd, struct error *err);
+
+/** server_limit(server): the settings have changed: caps and deadlines of connections follow. */
+void server_limit(struct server *server);
 
 /** server_stop(server): accept nobody, refuse new requests; what is in work goes on. */
 void server_stop(struct server *server);

@@ -68,8 +68,9 @@ draw_seed(void *cookie)
 }
 
 static struct request_rules
-rules_of(struct server *server)
+rules_of(const struct exchange *e)
 {
+    struct server *server = e->server;
     const struct config *c = server->config;
 
     return (struct request_rules){
@@ -79,6 +80,7 @@ rules_of(struct server *server)
         .top_k = (uint32_t)config_integer(c, CONFIG_DEFAULT_TOP_K),
         .sample_count = (uint32_t)config_integer(c, CONFIG_DEFAULT_SAMPLE_COUNT),
         .result_ttl_seconds = config_integer(c, CONFIG_RESULT_TTL),
+        .highest_priority = e->caller.highest,
         .webhook_enabled = false, /* nothing delivers yet: say so rather than stay silent */
         .model_known = model_known,
         .draw_seed = draw_seed,
@@ -122,8 +124,8 @@ on_waited(void *cookie, enum wait_end end, const struct lookup_answer *answer)
 
     /* while it was waited for they were not read; nor are they for a client that must poll */
     if (answer->outcome == LOOKUP_FOUND && answer->batch != NULL && (has_ended || !s->is_sync) &&
-        lookup_results(
-            server->models, server->store, s->model, s->exchange->task_id, on_results_read, s) == 0)
+        lookup_results(server->models, server->store, s->model, &s->exchange->caller,
+            s->exchange->task_id, on_results_read, s) == 0)
         return;
     if (has_ended)
         submit_reply_end(s, answer);
@@ -150,7 +152,8 @@ follow_task(struct submission *s)
         return;
     if (seconds > 0)
         s->prefer.has_wait = s->prefer.respond_async = false; /* not applied, so not claimed */
-    if (lookup_task(server->models, server->store, s->model, e->task_id, on_new_task_read, s) == 0)
+    if (lookup_task(server->models, server->store, s->model, &e->caller, e->task_id,
+            on_new_task_read, s) == 0)
         return;
     submit_reply_accepted(s, &unknown, true);
     submission_free(s);
@@ -289,7 +292,7 @@ submission_args(const struct submission *s, const char *id, const struct queue_s
     return (struct queue_submission){
         .id = id,
         .priority = s->request.priority,
-        .owner = SERVER_OWNER,
+        .owner = s->exchange->caller.name,
         .idempotency = s->scope[0] != '\0' ? s->scope : NULL,
         .digest = s->digest,
         .result_ttl_ms = s->request.result_ttl_ms,
@@ -445,25 +448,43 @@ on_fleet_seen(void *cookie, const struct queue_fleet *fleet)
     admit_tasks(cookie);
 }
 
+/* The body asks for more than its key may have. */
+static int
+refuse_priority(const struct caller *caller, struct problem *problem)
+{
+    cJSON *allowed = cJSON_CreateArray();
+
+    for (int p = (int)caller->highest; p < TASK_PRIORITY_COUNT; p++)
+        cJSON_AddItemToArray(
+            allowed, cJSON_CreateString(task_priority_name((enum task_priority)p)));
+    problem_set(problem, 403, "priority_not_allowed", "this key's highest priority is %s",
+        task_priority_name(caller->highest));
+    problem_extra(problem, "allowed", allowed);
+    return -1;
+}
+
 /* Judge the body; 0, or -1 with ${problem}. */
 static int
 judge_body(struct submission *s, const char *bytes, size_t size, struct problem *problem)
 {
     struct exchange *e = s->exchange;
-    struct request_rules rules = rules_of(e->server);
+    struct request_rules rules = rules_of(e);
     bool is_msgpack = media_form(head_field(e->head, "Content-Type", 0)) == MEDIA_FORM_MSGPACK;
     char key[IDEMPOTENCY_KEY_MAX + 1];
     struct error err;
 
     if (request_read(bytes, size, is_msgpack ? REQUEST_MSGPACK : REQUEST_JSON, s->kind, &rules,
-            &s->request, problem) == -1 ||
-        idempotency_key(e->head, key, problem) == -1)
+            &s->request, problem) == -1)
+        return -1;
+    if (s->request.priority < e->caller.highest)
+        return refuse_priority(&e->caller, problem);
+    if (idempotency_key(e->head, key, problem) == -1)
         return -1;
     s->model = models_find(e->server->models, s->request.model);
     if (s->model != NULL &&
         idempotency_fingerprint(head_path(e->head), is_msgpack ? MEDIA_MSGPACK : MEDIA_JSON, bytes,
             size, s->digest, &err) == 0 &&
-        (key[0] == '\0' || idempotency_scope(SERVER_OWNER, key, s->scope, &err) == 0))
+        (key[0] == '\0' || idempotency_scope(e->caller.name, key, s->scope, &err) == 0))
         return 0;
     log_error("api.submit", "a judged request cannot be stored",
         LOG_TEXT("request_id", e->request_id), LOG_TEXT("model", s->request.model));

@@ -131,8 +131,8 @@ task_reply_read(struct exchange *e, int status, struct model *model)
 
     if (r != NULL) {
         *r = (struct reading){.exchange = e, .status = status};
-        if (lookup_results(
-                e->server->models, e->server->store, model, e->task_id, on_task_read, r) == 0)
+        if (lookup_results(e->server->models, e->server->store, model, &e->caller, e->task_id,
+                on_task_read, r) == 0)
             return;
         free(r);
     }

@@ -27,6 +27,7 @@
 struct hold {
     struct waiters *owner;
     struct model *model; /* NULL: any */
+    struct caller caller;
     char id[ID_LEN + 1];
     wait_fn fn;
     void *cookie;
@@ -120,8 +121,8 @@ read_task(struct hold *h)
     }
     h->reads_again = false;
     /* without memory: the next tick tries again, also when the hold is over */
-    h->is_reading =
-        lookup_task(h->owner->models, h->owner->store, h->model, h->id, on_task_read, h) == 0;
+    h->is_reading = lookup_task(h->owner->models, h->owner->store, h->model, &h->caller, h->id,
+                        on_task_read, h) == 0;
 }
 
 static void
@@ -192,6 +193,7 @@ wait_for_task(struct waiters *waiters, struct exchange *e, struct model *model, 
         return -1;
     h->owner = waiters;
     h->model = model;
+    h->caller = e->caller;
     memcpy(h->id, id, ID_LEN);
     h->fn = fn;
     h->cookie = cookie;
@@ -262,6 +264,12 @@ waiters_end_all(struct waiters *waiters)
     end_hold(h, WAIT_STOPPING);
 }
 
+void
+waiters_limit(struct waiters *waiters, size_t max)
+{
+    waiters->max = max;
+}
+
 size_t
 waiters_count(const struct waiters *waiters)
 {
@@ -271,7 +279,7 @@ waiters_count(const struct waiters *waiters)
 size_t
 waiters_room(const struct waiters *waiters)
 {
-    return waiters->max - waiters->n;
+    return waiters->max > waiters->n ? waiters->max - waiters->n : 0;
 }
 
 struct waiters *

@@ -25,6 +25,9 @@ struct waiters *waiters_new(struct event_base *base, const struct redis_settings
 /** waiters_free(waiters): nothing may be held any more. */
 void waiters_free(struct waiters *waiters);
 
+/** waiters_limit(waiters, max): from now on; what is held stays. */
+void waiters_limit(struct waiters *waiters, size_t max);
+
 size_t waiters_count(const struct waiters *waiters);
 size_t waiters_room(const struct waiters *waiters); /* how many more may be held */
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/api_key.h"
+
 #define CONNECT_TIMEOUT_SECONDS 5L
 #define URL_MAX                 2048
 
@@ -35,6 +37,33 @@ on_data(char *data, size_t size, size_t n, void *cookie)
     return more;
 }
 
+static char *authorization; /* the header line with the API key; NULL: none */
+
+int
+http_use_key(const char *origin, const char *key, size_t len, struct error *err)
+{
+    if (!api_key_is_well_formed(key, len))
+        return error_set(err, ERR_INVALID,
+            "%.100s holds no API key: %s and at least %d letters and digits", origin,
+            API_KEY_PREFIX, API_KEY_RANDOM_MIN);
+    http_forget_key();
+    if (asprintf(&authorization, "Authorization: Bearer %.*s", (int)len, key) == -1) {
+        authorization = NULL;
+        return error_set(err, ERR_MEMORY, "out of memory");
+    }
+    return 0;
+}
+
+void
+http_forget_key(void)
+{
+    if (authorization == NULL)
+        return;
+    explicit_bzero(authorization, strlen(authorization));
+    free(authorization);
+    authorization = NULL;
+}
+
 int
 http_exchange(const char *server, const char *method, const char *path, const char *body,
     int timeout_seconds, struct http_reply *reply, struct error *err)
@@ -54,6 +83,8 @@ http_exchange(const char *server, const char *method, const char *path, const ch
     headers = curl_slist_append(headers, "Accept: application/json");
     if (body != NULL && headers != NULL)
         headers = curl_slist_append(headers, "Content-Type: application/json");
+    if (authorization != NULL && headers != NULL)
+        headers = curl_slist_append(headers, authorization);
     if (headers == NULL) {
         error_set(err, ERR_MEMORY, "out of memory");
         goto done;

@@ -16,6 +16,13 @@ struct http_reply {
 };
 
 /**
+ * http_use_key(origin, key, len, err): all exchanges carry this API key. -1: it is none; ${origin}
+ * is named, the key is not shown.
+ */
+int http_use_key(const char *origin, const char *key, size_t len, struct error *err);
+void http_forget_key(void);
+
+/**
  * http_exchange(server, method, path, body, timeout_seconds, reply, err):
  * Send ${body} (JSON text, NULL for none) and read the JSON answer, whatever its status.
  * No proxy is used. ERR_UNAVAILABLE when the server cannot be reached.

@@ -193,10 +193,16 @@ def test_the_schema_refuses_most_of_what_the_code_refuses(document):
 
 def test_every_route_of_the_server_is_described_and_no_other(document):
     table = (ROOT / "api" / "server.c").read_text(encoding="utf-8")
-    lines = re.findall(r'\{HEAD_METHOD_(\w+), "([^"]+)",\s*[\w| ]+,\s*(\w+)\}', table)
-    served = {(method.lower(), path) for method, path, handler in lines if handler != "NULL"}
+    lines = re.findall(r'\{HEAD_METHOD_(\w+), "([^"]+)",\s*ROUTE_(\w+),\s*([\w|\s]+),\s*(\w+)\}', table)
+    served = {(method.lower(), path) for method, path, _, _, handler in lines if handler != "NULL"}
     described = {(method, path) for path, operations in document["paths"].items() for method in operations}
     assert len(served) > 20 and described == served
+    for method, path, scope, flags, _ in lines:
+        operation = document["paths"][path][method.lower()]
+        keyed = [{"ApiKey": [scope.lower()]}]
+        assert operation["security"] == {"OPEN": [], "METRICS": [{}, {"ApiKey": ["read"]}]}.get(scope, keyed), path
+        assert {"401", "403"} <= set(operation["responses"]) or scope == "OPEN", path
+        assert ("429" in operation["responses"]) == ("ROUTE_COUNTS" in flags), path
     for path, operations in document["paths"].items():
         for operation in operations.values():
             named = [resolve(document, p["$ref"]) if "$ref" in p else p for p in operation.get("parameters", [])]

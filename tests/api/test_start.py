@@ -23,8 +23,8 @@ def run(service, *flags, **settings):
     (("--listen", "0.0.0.0:0"), {}, "loopback"), (("--listen", "[::]:0"), {}, "loopback"), (("--listen", "192.0.2.1:0"), {}, "loopback"),
     (("--listen", "localhost:0"), {}, "numeric"), (("--listen", "127.0.0.1"), {}, "numeric"), (("--listen", "127.0.0.1:65536"), {}, "numeric"),
     (("--listen", "127.0.0.1:"), {}, "numeric"), (("--listen", "::1:80"), {}, "numeric"),
-    ((), {"KRONOS_KEYS_FILE": "/etc/hostname"}, "KRONOS_KEYS_FILE"), ((), {"KRONOS_PEER_ALLOW": "10.0.0.0/8"}, "KRONOS_PEER_ALLOW"),
-    ((), {"KRONOS_TRUSTED_PROXIES": "127.0.0.1/32"}, "KRONOS_TRUSTED_PROXIES"), ((), {"KRONOS_FOO": "1"}, "KRONOS_FOO"),
+    ((), {"KRONOS_KEYS_FILE": "/etc/hostname"}, "KRONOS_KEYS_FILE"), ((), {"KRONOS_PEER_ALLOW": "10.0.0.0/33"}, "KRONOS_PEER_ALLOW"),
+    ((), {"KRONOS_TRUSTED_PROXIES": "proxy.example"}, "KRONOS_TRUSTED_PROXIES"), ((), {"KRONOS_FOO": "1"}, "KRONOS_FOO"),
     ((), {"KRONOS_MAX_CONNECTIONS": "x"}, "KRONOS_MAX_CONNECTIONS"), (("--redis", "http://x"), {}, "redis"),
 ])
 def test_a_setting_that_cannot_be_obeyed_refuses_the_start(service, flags, settings, word):

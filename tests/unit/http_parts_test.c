@@ -27,14 +27,14 @@ serve(struct exchange *e, const char *param)
 }
 
 static const struct route table[] = {
-    {HEAD_METHOD_GET, "/", 0, serve},
-    {HEAD_METHOD_POST, "/v1/predict/single", 0, serve},
-    {HEAD_METHOD_POST, "/v1/predict/batch", 0, NULL},
-    {HEAD_METHOD_GET, "/v1/predict/{id}", 0, serve},
-    {HEAD_METHOD_GET, "/v1/tasks/{id}", 0, serve},
-    {HEAD_METHOD_DELETE, "/v1/tasks/{id}", 0, serve},
-    {HEAD_METHOD_GET, "/v1/tasks/{id}/result", 0, serve},
-    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/pause", 0, serve},
+    {HEAD_METHOD_GET, "/", ROUTE_OPEN, 0, serve},
+    {HEAD_METHOD_POST, "/v1/predict/single", ROUTE_OPEN, 0, serve},
+    {HEAD_METHOD_POST, "/v1/predict/batch", ROUTE_OPEN, 0, NULL},
+    {HEAD_METHOD_GET, "/v1/predict/{id}", ROUTE_OPEN, 0, serve},
+    {HEAD_METHOD_GET, "/v1/tasks/{id}", ROUTE_OPEN, 0, serve},
+    {HEAD_METHOD_DELETE, "/v1/tasks/{id}", ROUTE_OPEN, 0, serve},
+    {HEAD_METHOD_GET, "/v1/tasks/{id}/result", ROUTE_OPEN, 0, serve},
+    {HEAD_METHOD_POST, "/v1/queues/{model}/{priority}/pause", ROUTE_OPEN, 0, serve},
 };
 
 static enum route_outcome
