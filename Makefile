@@ -308,9 +308,14 @@ TEST_TOOLS := tests/support/submit_task
 $(B)/tests/support/submit_task: $(B)/tests/support/submit_task.o $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS)
 test-tools: $(TEST_TOOLS:%=$(B)/%) ## programs the process tests use
+# Many series through the engine, for scripts/evaluate-model.
+ENGINE_BATCH := $(B)/scripts/training/engine_batch
+$(ENGINE_BATCH): $(ENGINE_BATCH).o $(LIBKRONOS) $(B)/common/error.o
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
+engine-batch: $(ENGINE_BATCH) ## build what scripts/evaluate-model runs
 bench: ## build the benchmarks
 	$(MAKE) MODE=release $(BENCHES:%=build/release/tests/bench/%)
-.PHONY: unit-tests model-tests test-tools
+.PHONY: unit-tests model-tests test-tools engine-batch
 .SECONDARY:
 
 # ---- install: `make install PREFIX=/usr DESTDIR=package`; settings and weights are the operator's ----
