@@ -85,6 +85,7 @@ KRONOS_SRC := \
 	worker/kronos/weight_file.c \
 	worker/kronos/weight_cache.c \
 	worker/kronos/model.c \
+	worker/kronos/model_pack.c \
 	worker/kronos/packed.c \
 	worker/kronos/kernels.c \
 	worker/kronos/kernels_avx2.c \

@@ -177,7 +177,7 @@ load_model(struct worker *w, struct error *err)
     if (reader == NULL)
         return -1;
     tune_blas(w);
-    if ((w->model = model_open(s->model_dir, s->tokenizer_dir, err)) == NULL ||
+    if ((w->model = model_open(s->model_dir, s->tokenizer_dir, NULL, err)) == NULL ||
         (w->engine = engine_new(s, w->handoff, w->model, err)) == NULL ||
         engine_warm_up(w->engine, err) == -1) {
         struct error ignored; /* the first reason is the one to tell */

@@ -24,7 +24,6 @@
 #include "tests/bench/measure.h"
 #include "tests/bench/report.h"
 #include "worker/kronos/forecast.h"
-#include "worker/kronos/kernels.h"
 #include "worker/kronos/model.h"
 
 #define SAMPLES_MAX   30
@@ -367,8 +366,7 @@ main(int argc, char **argv)
     }
     if (argc - optind != 2)
         measure_die("usage", "engine [options] MODEL_DIR TOKENIZER_DIR");
-    kernels_blas_threads(1);
-    if ((b.model = model_open(argv[optind], argv[optind + 1], &err)) == NULL)
+    if ((b.model = model_open(argv[optind], argv[optind + 1], NULL, &err)) == NULL)
         measure_die("model", err.text);
     b.pool = forecast_pool_new(
         b.model, &(struct forecast_pool_options){SLOTS_MAX, (uint32_t)b.context, 5.0f}, &err);

@@ -25,9 +25,9 @@ model_rows_flop(const struct model *model, double rows, double before)
 {
     double d = model->config.d_model;
 
-    /* fusion [d, 2d]; keys and values of the dependency layer */
+    /* keys and values of the dependency layer; the fusion is a table */
     return blocks_flop(d, model->config.ff_dim, model->config.n_layers, rows, before) +
-           2.0 * rows * (2.0 * d * d + 2.0 * d * d);
+           2.0 * rows * 2.0 * d * d;
 }
 
 /* What encoding the history and decoding the window cannot do without. */
@@ -86,17 +86,11 @@ floor_of_forecast(
     return (struct floor_seconds){bare, bare + work.kv_bytes / machine->bytes};
 }
 
-static double
-step_flop(const struct model *model)
-{
-    return machine_step_bytes(model) / sizeof(float) * 2.0;
-}
-
 double
 floor_of_step(const struct machine *machine, const struct model *model, uint32_t m)
 {
     double reading = machine_step_bytes(model) / machine->bytes;
-    double computing = step_flop(model) * m / machine->flops;
+    double computing = machine_step_flop(model) * m / machine->flops;
 
     return reading > computing ? reading : computing;
 }

@@ -6,6 +6,7 @@
  */
 #include "tests/bench/machine.h"
 
+#include <cblas.h>
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,13 +19,16 @@
 #include "tests/bench/report.h"
 #include "worker/kronos/kernels.h"
 
+/* Serial and OpenMP builds of OpenBLAS, or another BLAS, may lack these. */
+extern void openblas_set_num_threads(int n) __attribute__((weak));
+extern char *openblas_get_corename(void) __attribute__((weak));
+
 static double
 flops_once(void)
 {
     enum { M = 400, N = 1024, K = 512, TIMES = 10 };
     float *x = measure_take(M * K, sizeof(float)), *w = measure_take(N * K, sizeof(float));
     float *y = measure_take(M * N, sizeof(float));
-    struct kernels_linear l = {.weight = w, .n_out = N, .n_in = K};
     double best = 1e9;
 
     for (size_t i = 0; i < M * K; i++)
@@ -34,7 +38,7 @@ flops_once(void)
     for (int i = 0; i < TIMES; i++) {
         double start = measure_now(), seconds;
 
-        kernels_linear_whole(y, N, x, K, M, &l);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, M, N, K, 1.0f, x, K, w, K, 0.0f, y, N);
         seconds = measure_now() - start;
         best = seconds < best ? seconds : best;
     }
@@ -70,9 +74,9 @@ sum_of(const float *a, size_t n, size_t ahead)
 }
 
 static size_t
-linear_floats(const struct linear *l)
+linear_bytes(const struct linear *l)
 {
-    return (size_t)l->n_out * l->n_in;
+    return packed_bytes(l->n_out, l->n_in, l->packed.format);
 }
 
 size_t
@@ -81,7 +85,6 @@ machine_step_linears(const struct model *model, const struct linear **out)
     const struct transformer_weights *t = &model->transformer;
     size_t n = 0;
 
-    out[n++] = &t->fusion;
     for (uint32_t i = 0; i < model->config.n_layers; i++) {
         const struct block_weights *b = &t->blocks[i];
         const struct linear *block[] = {&b->attention.q, &b->attention.k, &b->attention.v,
@@ -93,7 +96,6 @@ machine_step_linears(const struct model *model, const struct linear **out)
     out[n++] = &t->dep.k;
     out[n++] = &t->dep.v;
     out[n++] = &t->head_s1;
-    out[n++] = &t->dep.q;
     out[n++] = &t->dep.out;
     out[n++] = &t->head_s2;
     return n;
@@ -103,11 +105,22 @@ double
 machine_step_bytes(const struct model *model)
 {
     const struct linear *all[MACHINE_LINEARS_MAX];
-    size_t n = machine_step_linears(model, all), floats = 0;
+    size_t n = machine_step_linears(model, all), bytes = 0;
 
     for (size_t i = 0; i < n; i++)
-        floats += linear_floats(all[i]);
-    return (double)floats * sizeof(float);
+        bytes += linear_bytes(all[i]);
+    return (double)bytes;
+}
+
+double
+machine_step_flop(const struct model *model)
+{
+    const struct linear *all[MACHINE_LINEARS_MAX];
+    size_t n = machine_step_linears(model, all), products = 0;
+
+    for (size_t i = 0; i < n; i++)
+        products += (size_t)all[i]->n_out * all[i]->n_in;
+    return 2.0 * (double)products;
 }
 
 /* Bytes per second of the best of several passes over ${parts}. */
@@ -123,7 +136,8 @@ reading_once(const struct linear *const *parts, size_t n_parts, double bytes)
             double start = measure_now(), seconds;
 
             for (size_t j = 0; j < n_parts; j++)
-                keep += sum_of(parts[j]->weight, linear_floats(parts[j]), ahead[i]);
+                keep += sum_of(
+                    parts[j]->packed.bytes, linear_bytes(parts[j]) / sizeof(float), ahead[i]);
             seconds = measure_now() - start;
             best = seconds < best ? seconds : best;
         }
@@ -134,8 +148,8 @@ reading_once(const struct linear *const *parts, size_t n_parts, double bytes)
 static double
 reading_large_pages(size_t bytes)
 {
-    size_t n = bytes / sizeof(float);
-    struct linear one = {.n_out = 1, .n_in = (uint32_t)n};
+    /* One layer of about as many bytes. */
+    struct linear one = {.n_out = PACKED_PANEL};
     const struct linear *parts[] = {&one};
     float *a = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     double rate = 0.0;
@@ -144,7 +158,8 @@ reading_large_pages(size_t bytes)
         return 0.0;
     (void)madvise(a, bytes, MADV_HUGEPAGE); /* a hint; without it the figure tells so */
     memset(a, 0, bytes);
-    one.weight = a;
+    one.n_in = (uint32_t)(bytes / (PACKED_PANEL * sizeof(float)) - 1);
+    one.packed.bytes = a;
     for (int i = 0; i < MACHINE_REPEATS; i++) {
         double once = reading_once(parts, 1, (double)bytes);
 
@@ -181,6 +196,8 @@ machine_measure(const struct model *model)
 {
     struct machine machine = {.flops_worst = 1e30, .bytes_worst = 1e30};
 
+    if (openblas_set_num_threads != NULL)
+        openblas_set_num_threads(1);
     (void)flops_once(); /* the first call of BLAS sets up its buffers */
     machine_measure_again(&machine, model);
     machine.bytes_in_large_pages = reading_large_pages((size_t)machine_step_bytes(model));
@@ -220,7 +237,8 @@ machine_describe(const struct machine *machine, struct cJSON *part)
         part, "memory_bytes", (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE));
     if (uname(&system) == 0)
         report_text(part, "system", system.release);
-    report_text(part, "blas_core", kernels_blas_core());
+    report_text(
+        part, "blas_core", openblas_get_corename == NULL ? "unknown" : openblas_get_corename());
     report_text(part, "kernel", kernels_name());
     report_number(part, "flops", machine->flops);
     report_number(part, "flops_spread", machine->flops_spread);

@@ -1,6 +1,7 @@
 /*
- * machine.h - What this machine can do: P, the FLOP/s of BLAS at the shape of a prefill, and B, the
- * bytes/s of reading the weights where they are mapped. One thread.
+ * machine.h - What this machine can do: P, the FLOP/s of OpenBLAS at the shape of a prefill (the
+ * engine multiplies by itself), and B, the bytes/s of reading the packed weights where they lie.
+ * One thread.
  */
 #ifndef TESTS_BENCH_MACHINE_H
 #define TESTS_BENCH_MACHINE_H
@@ -34,5 +35,6 @@ void machine_describe(const struct machine *machine, struct cJSON *part);
 size_t machine_step_linears(const struct model *model, const struct linear **out);
 
 double machine_step_bytes(const struct model *model); /* of them all */
+double machine_step_flop(const struct model *model);  /* of one sequence */
 
 #endif /* TESTS_BENCH_MACHINE_H */

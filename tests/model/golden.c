@@ -214,7 +214,7 @@ golden_model(const char *name)
         root = "build/test-models";
     snprintf(model_dir, sizeof(model_dir), "%s/%s/model", root, name);
     snprintf(tokenizer_dir, sizeof(tokenizer_dir), "%s/%s/tokenizer", root, name);
-    if ((model = model_open(model_dir, tokenizer_dir, &err)) == NULL)
+    if ((model = model_open(model_dir, tokenizer_dir, NULL, &err)) == NULL)
         die("golden: %s\nTest models are written by: scripts/test-models %.*s", err.text,
             (int)strcspn(name, "-"), name);
     return model;

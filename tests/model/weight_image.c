@@ -177,15 +177,15 @@ struct model *
 image_open(enum image_part part, struct error *err)
 {
     if (part == IMAGE_MODEL)
-        return model_open(folder, good[IMAGE_TOKENIZER], err);
-    return model_open(good[IMAGE_MODEL], folder, err);
+        return model_open(folder, good[IMAGE_TOKENIZER], NULL, err);
+    return model_open(good[IMAGE_MODEL], folder, NULL, err);
 }
 
 struct model *
 image_open_good(void)
 {
     struct error err;
-    struct model *model = model_open(good[IMAGE_MODEL], good[IMAGE_TOKENIZER], &err);
+    struct model *model = model_open(good[IMAGE_MODEL], good[IMAGE_TOKENIZER], NULL, &err);
 
     if (model == NULL)
         fail_msg("%s", err.text);

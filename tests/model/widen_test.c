@@ -273,7 +273,7 @@ a_model_and_a_tokenizer_with_other_bits_are_refused_together(void **state)
         root = "build/test-models";
     snprintf(model_dir, sizeof(model_dir), "%s/tiny-seed7/model", root);
     snprintf(tokenizer_dir, sizeof(tokenizer_dir), "%s/tail-seed7/tokenizer", root);
-    assert_null(model_open(model_dir, tokenizer_dir, &err));
+    assert_null(model_open(model_dir, tokenizer_dir, NULL, &err));
     assert_int_equal(err.code, ERR_INVALID);
     assert_non_null(strstr(err.text, "s1_bits 6, s2_bits 6 and the tokenizer 5, 5"));
 }

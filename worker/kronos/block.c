@@ -12,12 +12,6 @@
 
 #include "worker/kronos/kernels.h"
 
-/*
- * From so many rows on, packing the weights pays and BLAS wins (measured, 512 x 1024: 32 rows).
- * Fewer go through the row kernel on either path.
- */
-#define WHOLE_ROWS_MIN 32
-
 #define LINE_FLOATS 16 /* of a cache line */
 
 static size_t
@@ -62,21 +56,9 @@ rope_fill(struct rope *rope, size_t n_positions, size_t e)
 }
 
 void
-block_linear(float *y, const float *x, size_t n_rows, const struct linear *l, enum block_path path,
-    bool is_added)
+block_linear(float *y, const float *x, size_t n_rows, const struct linear *l, bool is_added)
 {
-    struct kernels_linear kernel = {
-        .weight = l->weight,
-        .bias = l->bias,
-        .n_out = l->n_out,
-        .n_in = l->n_in,
-        .is_added = is_added,
-    };
-
-    if (path == BLOCK_WHOLE && n_rows >= WHOLE_ROWS_MIN)
-        kernels_linear_whole(y, l->n_out, x, l->n_in, n_rows, &kernel);
-    else
-        kernels_linear_rows(y, l->n_out, x, l->n_in, n_rows, &kernel);
+    kernels_packed(y, l->n_out, x, l->n_in, n_rows, &l->packed, is_added);
 }
 
 /* The end of the run of rows from ${m} that write to one slab; their positions follow. */
@@ -190,7 +172,7 @@ void
 block_forward(const struct block_weights *w, const struct block_size *size,
     const struct kv_shape *shape, const struct rope *rope, size_t layer,
     struct block_scratch *scratch, const struct block_row *rows, size_t n_rows,
-    enum block_path path, bool is_only_remembered)
+    bool is_only_remembered)
 {
     const struct attention_weights *a = &w->attention;
     struct block_scratch *s = scratch;
@@ -198,8 +180,8 @@ block_forward(const struct block_weights *w, const struct block_size *size,
     float scale = 1.0f / sqrtf((float)e);
 
     kernels_rms(s->normed, s->x, w->norm1, n_rows, d);
-    block_linear(s->k, s->normed, n_rows, &a->k, path, false);
-    block_linear(s->v, s->normed, n_rows, &a->v, path, false);
+    block_linear(s->k, s->normed, n_rows, &a->k, false);
+    block_linear(s->v, s->normed, n_rows, &a->v, false);
     for (size_t m = 0; m < n_rows; m++)
         kernels_rotate(s->k + m * d, rope->cosine + rows[m].position * rope->half,
             rope->sine + rows[m].position * rope->half, size->n_heads, e, 1.0f);
@@ -207,18 +189,18 @@ block_forward(const struct block_weights *w, const struct block_size *size,
     if (is_only_remembered)
         return;
 
-    block_linear(s->q, s->normed, n_rows, &a->q, path, false);
+    block_linear(s->q, s->normed, n_rows, &a->q, false);
     for (size_t m = 0; m < n_rows; m++)
         kernels_rotate(s->q + m * d, rope->cosine + rows[m].position * rope->half,
             rope->sine + rows[m].position * rope->half, size->n_heads, e, scale);
     block_attend(shape, size->n_heads, d, layer, s, s->q, s->mixed, rows, n_rows);
-    block_linear(s->x, s->mixed, n_rows, &a->out, path, true);
+    block_linear(s->x, s->mixed, n_rows, &a->out, true);
 
     kernels_rms(s->normed, s->x, w->norm2, n_rows, d);
-    block_linear(s->gate, s->normed, n_rows, &w->w1, path, false);
-    block_linear(s->up, s->normed, n_rows, &w->w3, path, false);
+    block_linear(s->gate, s->normed, n_rows, &w->w1, false);
+    block_linear(s->up, s->normed, n_rows, &w->w3, false);
     kernels_silu_mul(s->gate, s->up, n_rows * size->ff);
-    block_linear(s->x, s->gate, n_rows, &w->w2, path, true);
+    block_linear(s->x, s->gate, n_rows, &w->w2, true);
 }
 
 bool

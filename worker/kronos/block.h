@@ -21,12 +21,6 @@
 #define BLOCK_ROWS_MAX 512 /* rows of one call, and so the size of the scratch */
 #define BLOCK_QUERIES  24  /* rows whose scores are held at once; whole tiles of the kernels */
 
-/* Which product to use. Rows of several tasks, or of a varying crowd, must be BLOCK_ROWS. */
-enum block_path {
-    BLOCK_ROWS,  /* a row's value does not depend on its company */
-    BLOCK_WHOLE, /* rows of one task alone, always cut the same way: BLAS where it pays */
-};
-
 /* Where the keys and values of one layer lie in a slab: K of every head in tiles, then V [h, C, e]. */
 struct kv_shape {
     size_t n_positions; /* C */
@@ -58,7 +52,7 @@ struct rope {
 /* Scratch for BLOCK_ROWS_MAX rows, shared by every stack of a pool: they never run at once. */
 struct block_scratch {
     float *x;                 /* [M, d] the rows as they travel through the stack */
-    float *normed;            /* [M, max(d, 2d for the model's fusion)] */
+    float *normed;            /* [M, max(d, bits of a token)] */
     float *q, *k, *v, *mixed; /* [M, d] */
     float *gate, *up;         /* [M, ff] */
     float *scores;            /* [BLOCK_QUERIES, scores_stride] */
@@ -75,9 +69,8 @@ int kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions);
 /** rope_fill(rope, n_positions, e): the tables, into memory the caller gave. e is even. */
 void rope_fill(struct rope *rope, size_t n_positions, size_t e);
 
-/** block_linear(y, x, n_rows, linear, path, is_added): packed rows. */
-void block_linear(float *y, const float *x, size_t n_rows, const struct linear *l,
-    enum block_path path, bool is_added);
+/** block_linear(y, x, n_rows, linear, is_added): rows without gaps. */
+void block_linear(float *y, const float *x, size_t n_rows, const struct linear *l, bool is_added);
 
 /** block_store(...): write keys k and values v [M, d] of ${rows} to their slabs at ${layer}. */
 void block_store(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer,
@@ -99,7 +92,7 @@ void block_attend(const struct kv_shape *shape, size_t n_heads, size_t d, size_t
 void block_forward(const struct block_weights *w, const struct block_size *size,
     const struct kv_shape *shape, const struct rope *rope, size_t layer,
     struct block_scratch *scratch, const struct block_row *rows, size_t n_rows,
-    enum block_path path, bool is_only_remembered);
+    bool is_only_remembered);
 
 /** block_tick(watch): one more layer done; returns true when told to stop. */
 bool block_tick(const struct block_watch *watch);

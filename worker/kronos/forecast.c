@@ -181,7 +181,7 @@ pass_together(
         return;
     /* Nobody stops this pass: it is short, and the others' as well. */
     c = transformer_pass(
-        &pool->transformer, pool->tokens, pool->rows, n_rows, BLOCK_ROWS, pool->watches, n_watches);
+        &pool->transformer, pool->tokens, pool->rows, n_rows, pool->watches, n_watches);
     for (size_t i = 0; i < n; i++)
         if (is_in_pass[i])
             for (size_t j = 0; j < forecast_round_sequences(batch[i]); j++, c += d)

@@ -150,8 +150,8 @@ take_scratch(struct forecast_pool *pool, struct error *err)
     const struct block_size *model = &pool->transformer.size, *tokenizer = &pool->tokenizer.size;
     size_t rows = BLOCK_ROWS_MAX, d = larger(model->d, tokenizer->d);
     size_t ff = larger(model->ff, tokenizer->ff);
-    /* normed also holds the two embeddings before fusion, and the bits of a tokenizer's row. */
-    size_t wide = larger(larger(d, 2 * model->d), 2 * MODEL_BITS_MAX);
+    /* normed also holds the bits of a tokenizer's row. */
+    size_t wide = larger(d, 2 * MODEL_BITS_MAX);
 
     s->scores_stride =
         larger(pool->transformer.shape.k_positions, pool->tokenizer.shape.k_positions);

@@ -2,9 +2,8 @@
  * forecast_window.c - Which bars the model sees at a step, and computing a window afresh.
  *
  * When a window slides, every position gets another hidden state, and nothing cheaper than a
- * new prefill is exact. Its history part is one task's alone and goes through BLAS once for
- * all samples; the drawn rows go through the row kernel, in groups whose size may follow the
- * number of slots without a trace in the values.
+ * new prefill is exact. Its history part is computed once for all samples, then the drawn rows
+ * in groups whose size may follow the number of slots without a trace in the values.
  */
 #include <string.h>
 
@@ -100,8 +99,7 @@ fill_history(struct forecast *f, float *c)
             pool->rows[m] = forecast_row(f, 0, place + m);
             pool->rows[m].n_shared = 0; /* the leader's own rows: nobody was here before */
         }
-        hidden = transformer_pass(
-            &pool->transformer, pool->tokens, pool->rows, n, BLOCK_WHOLE, &watch, 1);
+        hidden = transformer_pass(&pool->transformer, pool->tokens, pool->rows, n, &watch, 1);
         if (hidden == NULL)
             return -1;
         if (c != NULL)
@@ -141,8 +139,8 @@ forecast_recompute(struct forecast *f, size_t n_sequences)
             pool->tokens[m] = forecast_token(f, j + m / n_own, first + m % n_own);
             pool->rows[m] = forecast_row(f, j + m / n_own, first + m % n_own);
         }
-        hidden = transformer_pass(
-            &pool->transformer, pool->tokens, pool->rows, take * n_own, BLOCK_ROWS, &watch, 1);
+        hidden =
+            transformer_pass(&pool->transformer, pool->tokens, pool->rows, take * n_own, &watch, 1);
         if (hidden == NULL)
             return -1;
         for (size_t i = 0; i < take; i++)

@@ -223,6 +223,13 @@ kernels_packed(float *y, size_t y_stride, const float *x, size_t x_stride, size_
 }
 
 void
+kernels_packed_anywhere(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
+    const struct packed *p, bool is_added)
+{
+    portable.packed(y, y_stride, x, x_stride, n_rows, p, is_added);
+}
+
+void
 kernels_linear_whole(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
     const struct kernels_linear *l)
 {

@@ -59,6 +59,10 @@ void kernels_linear_whole(float *y, size_t y_stride, const float *x, size_t x_st
 void kernels_packed(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
     const struct packed *p, bool is_added);
 
+/** The same by the portable set, whichever was chosen: the same bytes on every machine. */
+void kernels_packed_anywhere(float *y, size_t y_stride, const float *x, size_t x_stride,
+    size_t n_rows, const struct packed *p, bool is_added);
+
 /** y[m,:] = x[m,:] / sqrt(mean(x[m,:]^2) + 1e-5) * w.  x, y [M,d] packed, may be the same. */
 void kernels_rms(float *y, const float *x, const float *w, size_t n_rows, size_t d);
 

@@ -19,17 +19,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "worker/kronos/model_config.h"
+#include "worker/kronos/model_pack.h"
 #include "worker/kronos/safetensors.h"
 
 #define NAME_MAX_BYTES 96 /* of a tensor we look for: "dep_layer.cross_attn.out_proj.weight" */
 #define COPY_ALIGNMENT 64 /* a cache line, the widest vector */
 
+const uint32_t model_time_rows[TIME_FEATURES] = {
+    [TIME_MINUTE] = 60,
+    [TIME_HOUR] = 24,
+    [TIME_WEEKDAY] = 7,
+    [TIME_DAY] = 32,
+    [TIME_MONTH] = 13,
+};
+
 struct model_storage {
     struct safetensors tokenizer_file, model_file;
     float **copies; /* [n_copies], ours */
     size_t n_copies;
+    void *pack; /* model_pack.h; [pack_bytes] */
+    size_t pack_bytes;
 };
 
 /* Where tensors are looked up. After the first failure every lookup returns NULL. */
@@ -253,15 +265,12 @@ bind_tokenizer(struct binder *b, const struct tokenizer_config *c, struct tokeni
 static void
 bind_transformer(struct binder *b, const struct model_config *c, struct transformer_weights *w)
 {
-    static const struct {
-        const char *name;
-        uint32_t n_rows; /* days and months count from 1 */
-    } tables[TIME_FEATURES] = {
-        [TIME_MINUTE] = {"time_emb.minute_embed.weight", 60},
-        [TIME_HOUR] = {"time_emb.hour_embed.weight", 24},
-        [TIME_WEEKDAY] = {"time_emb.weekday_embed.weight", 7},
-        [TIME_DAY] = {"time_emb.day_embed.weight", 32},
-        [TIME_MONTH] = {"time_emb.month_embed.weight", 13},
+    static const char *const tables[TIME_FEATURES] = {
+        [TIME_MINUTE] = "time_emb.minute_embed.weight",
+        [TIME_HOUR] = "time_emb.hour_embed.weight",
+        [TIME_WEEKDAY] = "time_emb.weekday_embed.weight",
+        [TIME_DAY] = "time_emb.day_embed.weight",
+        [TIME_MONTH] = "time_emb.month_embed.weight",
     };
     uint32_t d = c->d_model;
 
@@ -269,7 +278,7 @@ bind_transformer(struct binder *b, const struct model_config *c, struct transfor
     w->emb_s2 = bind(b, 1u << c->s2_bits, d, "embedding.emb_s2.weight");
     w->fusion = bind_linear(b, d, 2 * d, WITH_BIAS, "embedding", "fusion_proj");
     for (int i = 0; i < TIME_FEATURES; i++)
-        w->time[i] = bind(b, tables[i].n_rows, d, tables[i].name);
+        w->time[i] = bind(b, model_time_rows[i], d, tables[i]);
     w->blocks = bind_blocks(b, c->n_layers, d, c->ff_dim, "transformer");
     w->norm = bind(b, d, 0, "norm.weight");
     w->dep = bind_attention(b, d, "dep_layer.cross_attn");
@@ -350,9 +359,30 @@ bind_all(struct model *m, struct error *err)
     return 0;
 }
 
-struct model *
-model_open(const char *model_dir, const char *tokenizer_dir, struct error *err)
+/* What the forward pass reads, in large pages where the system has them. */
+static int
+pack_all(struct model *m, enum packed_format format, struct error *err)
 {
+    struct model_storage *s = m->storage;
+    size_t bytes = model_pack_bytes(m, format);
+    void *pack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (pack == MAP_FAILED)
+        return error_errno(err, "%zu bytes for the packed weights", bytes);
+    s->pack = pack;
+    s->pack_bytes = bytes;
+    (void)madvise(pack, bytes, MADV_HUGEPAGE); /* a hint: fewer page-table walks */
+    if (model_pack_fill(m, format, pack, err) == -1)
+        return -1;
+    model_pack_use(m, format, pack);
+    return 0;
+}
+
+struct model *
+model_open(const char *model_dir, const char *tokenizer_dir, const struct model_options *options,
+    struct error *err)
+{
+    enum packed_format format = options == NULL ? PACKED_F32 : options->weights;
     struct model *m;
 
     if ((m = calloc(1, sizeof(*m))) == NULL ||
@@ -361,7 +391,8 @@ model_open(const char *model_dir, const char *tokenizer_dir, struct error *err)
         goto close_model;
     }
     if (read_configs(m, model_dir, tokenizer_dir, err) == -1 ||
-        open_files(m->storage, model_dir, tokenizer_dir, err) == -1 || bind_all(m, err) == -1)
+        open_files(m->storage, model_dir, tokenizer_dir, err) == -1 || bind_all(m, err) == -1 ||
+        pack_all(m, format, err) == -1)
         goto close_model;
     return m;
 
@@ -379,6 +410,8 @@ model_close(struct model *m)
         for (size_t i = 0; i < m->storage->n_copies; i++)
             free(m->storage->copies[i]);
         free(m->storage->copies);
+        if (m->storage->pack != NULL)
+            munmap(m->storage->pack, m->storage->pack_bytes);
         safetensors_close(&m->storage->tokenizer_file);
         safetensors_close(&m->storage->model_file);
         free(m->storage);

@@ -2,8 +2,9 @@
  * model.h - A Kronos tokenizer and model in memory, read-only.
  *
  * Two directories as the hub serves them, config.json and model.safetensors each.
- * Both files are treated as hostile. Float32 tensors are used in place from a
- * read-only mapping; F16 and BF16 are widened on load. Weights are [out, in].
+ * Both files are treated as hostile. The forward pass computes with packed layers and tables
+ * (model_pack.h); the tensors they were made of stay readable where they were found. Weights
+ * are [out, in].
  */
 #ifndef WORKER_KRONOS_MODEL_H
 #define WORKER_KRONOS_MODEL_H
@@ -12,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "worker/kronos/packed.h"
 
 /* Limits of what a config may ask for; checked before anything is allocated. */
 #define MODEL_LAYERS_MAX  64
@@ -37,6 +39,7 @@ struct linear {
     const float *weight; /* [n_out, n_in] */
     const float *bias;   /* [n_out] or NULL */
     uint32_t n_out, n_in;
+    struct packed packed; /* what the products read; unset for layers that live in a table */
 };
 struct attention_weights {
     struct linear q, k, v, out;
@@ -56,16 +59,22 @@ struct tokenizer_weights {
     struct linear post_quant_embed; /* [d, s1_bits + s2_bits] */
 };
 enum { TIME_MINUTE, TIME_HOUR, TIME_WEEKDAY, TIME_DAY, TIME_MONTH, TIME_FEATURES };
+/* Rows of the time tables; days and months count from 1. */
+extern const uint32_t model_time_rows[TIME_FEATURES];
 struct transformer_weights {
     const float *emb_s1;              /* [1 << s1_bits, d] */
     const float *emb_s2;              /* [1 << s2_bits, d] */
     struct linear fusion;             /* [d, 2d] */
-    const float *time[TIME_FEATURES]; /* [60 24 7 32 13, d] */
+    const float *time[TIME_FEATURES]; /* [model_time_rows, d] */
     struct block_weights *blocks;     /* [n_layers] */
     const float *norm;                /* [d] */
     struct attention_weights dep;     /* dep_layer.cross_attn */
     const float *dep_norm;            /* [d] */
     struct linear head_s1, head_s2;   /* [1 << bits, d] */
+    /* Worked out once: fusion(E1[s1] sqrt(d), E2[s2] sqrt(d)) = fused_s1[s1] + fused_s2[s2]. */
+    const float *fused_s1;  /* [1 << s1_bits, d], with the bias */
+    const float *fused_s2;  /* [1 << s2_bits, d] */
+    const float *dep_query; /* [1 << s1_bits, d] dep.q(E1[s1]), scaled for its heads */
 };
 
 struct model {
@@ -73,19 +82,26 @@ struct model {
     struct model_config config;
     struct tokenizer_weights tokenizer;
     struct transformer_weights transformer;
-    size_t weight_bytes;                           /* of both, as float32 */
+    enum packed_format
+        weights_format;  /* of the transformer's layers; the tokenizer's are float32 */
+    size_t weight_bytes; /* of both, as float32 */
     uint64_t n_parameters, n_tokenizer_parameters; /* of the tensors the forward pass reads */
     struct model_storage *storage;                 /* mappings and widened copies; model.c's */
 };
 
+struct model_options {
+    enum packed_format weights; /* how the transformer's layers are kept */
+};
+
 /**
- * model_open(model_dir, tokenizer_dir, err):
- * Map and check both directories. Returns a model for model_close(), or NULL:
+ * model_open(model_dir, tokenizer_dir, options, err):
+ * Map and check both directories; ${options} NULL: all float32. Returns a model for model_close(), or NULL:
  * ERR_SYSTEM for a file that cannot be read, ERR_INVALID for a config out of limits or
- * the two not matching (s1_bits, s2_bits), ERR_CORRUPT for a bad weight file; the text
+ * the two not matching (s1_bits, s2_bits) or a weight beyond half precision, ERR_CORRUPT for a bad weight file; the text
  * names file and tensor, the shape wanted and the shape found.
  */
-struct model *model_open(const char *model_dir, const char *tokenizer_dir, struct error *err);
+struct model *model_open(const char *model_dir, const char *tokenizer_dir,
+    const struct model_options *options, struct error *err);
 void model_close(struct model *model);
 
 #endif /* WORKER_KRONOS_MODEL_H */

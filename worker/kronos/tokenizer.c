@@ -2,7 +2,7 @@
  * tokenizer.c - The tokenizer's forward passes, in the order of MODEL.md. Always float32.
  *
  * Rows go through all layers in cuts of BLOCK_ROWS_MAX; later cuts find the keys and values of
- * the earlier ones in the slab. The rows are always those of one task, hence BLOCK_WHOLE.
+ * the earlier ones in the slab.
  */
 #include "worker/kronos/tokenizer.h"
 
@@ -19,7 +19,7 @@ run_blocks(struct tokenizer *t, const struct block_weights *blocks, size_t n_lay
         rows[m] = (struct block_row){.own = t->slab, .position = (uint32_t)(first + m)};
     for (size_t layer = 0; layer < n_layers; layer++) {
         block_forward(&blocks[layer], &t->size, &t->shape, &t->rope, layer, t->scratch, rows, n,
-            BLOCK_WHOLE, is_last_only_remembered && layer == n_layers - 1);
+            is_last_only_remembered && layer == n_layers - 1);
         if (block_tick(watch))
             return -1;
     }
@@ -37,13 +37,11 @@ tokenizer_encode(struct tokenizer *t, const float *x, size_t n, const struct blo
         const float *z = t->scratch->normed; /* [rows, n_bits] */
 
         rows = n - first < BLOCK_ROWS_MAX ? n - first : BLOCK_ROWS_MAX;
-        block_linear(
-            t->scratch->x, x + first * config->d_in, rows, &t->weights->embed, BLOCK_WHOLE, false);
+        block_linear(t->scratch->x, x + first * config->d_in, rows, &t->weights->embed, false);
         if (run_blocks(t, t->weights->encoder, config->n_enc_layers, first, rows, false, watch) ==
             -1)
             return -1;
-        block_linear(
-            t->scratch->normed, t->scratch->x, rows, &t->weights->quant_embed, BLOCK_WHOLE, false);
+        block_linear(t->scratch->normed, t->scratch->x, rows, &t->weights->quant_embed, false);
         for (size_t m = 0; m < rows; m++, z += n_bits) {
             unsigned token = 0; /* bit j weighs 2^j; s1 is the low part */
 
@@ -70,8 +68,7 @@ embed_tokens(struct tokenizer *t, const uint16_t *s1, const uint16_t *s2, size_t
         for (size_t j = 0; j < n_bits; j++)
             *bits++ = token >> j & 1u ? one : -one;
     }
-    block_linear(
-        t->scratch->x, t->scratch->normed, n, &t->weights->post_quant_embed, BLOCK_WHOLE, false);
+    block_linear(t->scratch->x, t->scratch->normed, n, &t->weights->post_quant_embed, false);
 }
 
 int
@@ -96,6 +93,6 @@ tokenizer_decode(struct tokenizer *t, const uint16_t *s1, const uint16_t *s2, si
     embed_tokens(t, s1, s2, n);
     if (run_blocks(t, t->weights->decoder, t->config->n_dec_layers, first, n, false, watch) == -1)
         return -1;
-    block_linear(out, t->scratch->x, n, &t->weights->head, BLOCK_WHOLE, false);
+    block_linear(out, t->scratch->x, n, &t->weights->head, false);
     return 0;
 }

@@ -1,67 +1,56 @@
 /*
  * transformer.c - The model's forward pass, in the order of MODEL.md.
  *
- * Knows rows and slabs, not tasks, windows or sampling. The heads go through the row kernel:
- * they are asked for the last position of each sequence only.
+ * Knows rows and slabs, not tasks, windows or sampling. What depends on a token alone, the
+ * fusion of its embeddings and the dependency layer's query, is looked up (model_pack.h).
  */
 #include "worker/kronos/transformer.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "worker/kronos/kernels.h"
 
 /* x = fusion([E1[s1] sqrt(d), E2[s2] sqrt(d)]) + minute + hour + weekday + day + month */
 static void
-embed(struct transformer *t, const struct transformer_token *tokens, size_t n, enum block_path path)
+embed(struct transformer *t, const struct transformer_token *tokens, size_t n)
 {
     const struct transformer_weights *w = t->weights;
     size_t d = t->size.d;
-    float scale = sqrtf((float)d), *pair = t->scratch->normed;
 
-    for (size_t m = 0; m < n; m++, pair += 2 * d) {
-        const float *e1 = w->emb_s1 + tokens[m].s1 * d, *e2 = w->emb_s2 + tokens[m].s2 * d;
-
-        for (size_t i = 0; i < d; i++) {
-            pair[i] = e1[i] * scale;
-            pair[d + i] = e2[i] * scale;
-        }
-    }
-    block_linear(t->scratch->x, t->scratch->normed, n, &w->fusion, path, false);
     for (size_t m = 0; m < n; m++) {
+        const float *s1 = w->fused_s1 + tokens[m].s1 * d, *s2 = w->fused_s2 + tokens[m].s2 * d;
         float *x = t->scratch->x + m * d;
         const float *time[TIME_FEATURES];
 
         for (int f = 0; f < TIME_FEATURES; f++)
             time[f] = w->time[f] + tokens[m].time[f] * d;
         for (size_t i = 0; i < d; i++)
-            x[i] += (((time[TIME_HOUR][i] + time[TIME_WEEKDAY][i]) + time[TIME_DAY][i]) +
+            x[i] = (s1[i] + s2[i]) +
+                   ((((time[TIME_HOUR][i] + time[TIME_WEEKDAY][i]) + time[TIME_DAY][i]) +
                         time[TIME_MONTH][i]) +
-                    time[TIME_MINUTE][i];
+                       time[TIME_MINUTE][i]);
     }
 }
 
 const float *
 transformer_pass(struct transformer *t, const struct transformer_token *tokens,
-    const struct block_row *rows, size_t n, enum block_path path, const struct block_watch *watches,
-    size_t n_watches)
+    const struct block_row *rows, size_t n, const struct block_watch *watches, size_t n_watches)
 {
     struct block_scratch *s = t->scratch;
     const struct transformer_weights *w = t->weights;
     bool is_stopped = false;
 
-    embed(t, tokens, n, path);
+    embed(t, tokens, n);
     for (size_t layer = 0; layer < t->config->n_layers; layer++) {
-        block_forward(
-            &w->blocks[layer], &t->size, &t->shape, &t->rope, layer, s, rows, n, path, false);
+        block_forward(&w->blocks[layer], &t->size, &t->shape, &t->rope, layer, s, rows, n, false);
         for (size_t i = 0; i < n_watches; i++)
             is_stopped |= block_tick(&watches[i]);
         if (is_stopped)
             return NULL;
     }
     kernels_rms(s->normed, s->x, w->norm, n, t->size.d);
-    block_linear(s->k, s->normed, n, &w->dep.k, path, false);
-    block_linear(s->v, s->normed, n, &w->dep.v, path, false);
+    block_linear(s->k, s->normed, n, &w->dep.k, false);
+    block_linear(s->v, s->normed, n, &w->dep.v, false);
     block_store(&t->shape, MODEL_DEP_HEADS, t->size.d, t->config->n_layers, s->k, s->v, rows, n);
     return s->normed;
 }
@@ -69,7 +58,7 @@ transformer_pass(struct transformer *t, const struct transformer_token *tokens,
 void
 transformer_s1(struct transformer *t, const float *c, size_t n, float *logits)
 {
-    block_linear(logits, c, n, &t->weights->head_s1, BLOCK_ROWS, false);
+    block_linear(logits, c, n, &t->weights->head_s1, false);
 }
 
 void
@@ -79,17 +68,12 @@ transformer_s2(struct transformer *t, const float *c, const uint16_t *s1,
     struct block_scratch *s = t->scratch;
     const struct transformer_weights *w = t->weights;
     size_t d = t->size.d;
-    float scale = 1.0f / sqrtf((float)(d / MODEL_DEP_HEADS));
 
-    /* The query is the embedding as it is, without the sqrt(d) of the model's input. */
     for (size_t m = 0; m < n; m++)
-        memcpy(s->normed + m * d, w->emb_s1 + s1[m] * d, d * sizeof(float));
-    block_linear(s->q, s->normed, n, &w->dep.q, BLOCK_ROWS, false);
-    for (size_t i = 0; i < n * d; i++)
-        s->q[i] *= scale;
+        memcpy(s->q + m * d, w->dep_query + s1[m] * d, d * sizeof(float));
     block_attend(&t->shape, MODEL_DEP_HEADS, d, t->config->n_layers, s, s->q, s->mixed, rows, n);
     memcpy(s->x, c, n * d * sizeof(float));
-    block_linear(s->x, s->mixed, n, &w->dep.out, BLOCK_ROWS, true);
+    block_linear(s->x, s->mixed, n, &w->dep.out, true);
     kernels_rms(s->normed, s->x, w->dep_norm, n, d);
-    block_linear(logits, s->normed, n, &w->head_s2, BLOCK_ROWS, false);
+    block_linear(logits, s->normed, n, &w->head_s2, false);
 }

@@ -25,14 +25,13 @@ struct transformer_token {
 };
 
 /**
- * transformer_pass(t, tokens, rows, n, path, watches, n_watches):
+ * transformer_pass(t, tokens, rows, n, watches, n_watches):
  * Run ${n} <= BLOCK_ROWS_MAX rows through all layers; their keys and values stay in their slabs.
  * Returns c [n, d], the final hidden states, valid until the next call on this scratch; or
  * NULL when a watch said stop.
  */
 const float *transformer_pass(struct transformer *t, const struct transformer_token *tokens,
-    const struct block_row *rows, size_t n, enum block_path path, const struct block_watch *watches,
-    size_t n_watches);
+    const struct block_row *rows, size_t n, const struct block_watch *watches, size_t n_watches);
 
 /** transformer_s1(t, c, n, logits): c [n, d] -> logits [n, 1 << s1_bits]. */
 void transformer_s1(struct transformer *t, const float *c, size_t n, float *logits);
