@@ -292,12 +292,14 @@ $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
 
 # The programs behind scripts/bench. What they share: medians, results as JSON, P and B.
-BENCHES := engine load queue
+BENCHES := api engine load queue
 BENCH_SUPPORT := $(call obj,tests/bench/measure.c tests/bench/report.c)
 BENCH_ENGINE := $(call obj,tests/bench/machine.c tests/bench/floor.c)
 $(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(BENCH_ENGINE) $(BENCH_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
 
+$(B)/tests/bench/api: $(call obj,tests/bench/api.c tests/bench/repeat.c tests/support/redis_server.c) $(BENCH_SUPPORT) $(LIBCOMMON)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson)
 $(B)/tests/bench/load: $(call obj,tests/bench/load.c tests/bench/load_http.c) $(BENCH_SUPPORT)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libevent) $(call pkg,libs,libcjson) -lm
 $(B)/tests/bench/queue: $(call obj,tests/bench/queue.c tests/bench/queue_work.c tests/support/redis_server.c) $(BENCH_SUPPORT) $(LIBCOMMON)

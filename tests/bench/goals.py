@@ -44,11 +44,25 @@ def engine(run):
     return found
 
 
-BY_BENCHMARK = {"engine": engine}
+def api(run):
+    """Requests per second of the API's CPU time, the best over the numbers of connections."""
+    found = []
+    for request, limit in (("submit JSON", 2500), ("submit msgpack", 7000), ("poll", 30000)):
+        of_it = [r for r in run["rows"] if r["where"]["request"] == request]
+        if of_it:
+            best = min(of_it, key=lambda r: r["value"])
+            bound = (f"a bare evhttp that reads the same body does {1 / best['floor']:.0f} /s on this core; the API takes "
+                     f"{best['value'] / best['floor']:.1f} times as long")
+            found.append(goal(f"{request} per second of CPU time", 1 / best["value"], limit, False, "/s", bound))
+    return found
+
+
+BY_BENCHMARK = {"engine": engine, "api": api}
+OF_SMALL = {"engine"}   # goals for Kronos-small
 
 
 def of(run):
-    """The goals of a run, [] when it is not of the model and machine they are for."""
-    if run.get("setup", {}).get("model") != "small":
+    """The goals of a run, [] when it is not of the model they are for."""
+    if run["benchmark"] in OF_SMALL and run.get("setup", {}).get("model") != "small":
         return []
     return BY_BENCHMARK.get(run["benchmark"], lambda r: [])(run)

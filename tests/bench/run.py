@@ -31,6 +31,11 @@ def arguments():
     queue.add_argument("--seconds", type=float, default=3.0, help="of each throughput (3)")
     queue.add_argument("--connections", default="1,2,4,8,16", metavar="N,N")
 
+    api = parts.add_parser("api", parents=[common], help="requests to the API with no worker")
+    api.add_argument("--seconds", type=float, default=2.0, help="of each measurement (2)")
+    api.add_argument("--log", metavar="FILE", help="where the API logs (a file that is removed)")
+    api.add_argument("--only", metavar="WORD", help="rows with that word in the name of their request")
+
     show = parts.add_parser("show", parents=[common], help="saved runs again")
     show.add_argument("runs", nargs="+", metavar="FILE|DIR")
     return parser.parse_args()
@@ -52,13 +57,19 @@ def queue(options):
     return {**run, "machine": programs.machine(programs.model("tiny"))}
 
 
+def api(options):
+    more = [word for name in ("log", "only") if getattr(options, name) for word in (f"--{name}", getattr(options, name))]
+    run = programs.run("api", "--seconds", options.seconds, *more, programs.BUILD / "kronosq-api")
+    return {**run, "machine": programs.machine(programs.model("tiny"))}
+
+
 def measure(options):
     """One run of a benchmark, with when, where and how quiet."""
     programs.build()
     commit, is_dirty = programs.commit()
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     watch = noise.Watch()
-    run = {"engine": engine, "queue": queue}[options.benchmark](options)
+    run = {"engine": engine, "queue": queue, "api": api}[options.benchmark](options)
     head = {"format": saved.FORMAT, "benchmark": options.benchmark, "date": date, "commit": commit, "is_dirty": is_dirty}
     setup = {**({"model": options.model} if hasattr(options, "model") else {}), **run.get("setup", {})}
     return {**head, "machine": run["machine"], "noise": watch.stop(run["machine"]), "setup": setup,
