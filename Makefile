@@ -131,6 +131,8 @@ API_SRC := \
 	api/drain.c \
 	api/reply.c \
 	api/problem.c \
+	api/arena.c \
+	api/decimal.c \
 	api/json_strict.c \
 	api/msgpack_strict.c \
 	api/times.c \

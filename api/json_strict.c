@@ -1,17 +1,20 @@
 /*
- * json_strict.c - One strict scan of the bytes, then cJSON, then duplicate names.
+ * json_strict.c - One strict pass over the bytes that builds the tree, then duplicate names.
  *
- * The scan builds nothing, so its offset is exact and a hostile body costs no memory before
- * it has been judged. Duplicate names are compared after cJSON has resolved the escapes,
- * because "a" and "\u0061" are the same name; the offset is then found by a second scan.
+ * The tree is plain cJSON, but cJSON does not read it: one reader cannot disagree with itself
+ * about what it accepts, and thousands of numbers cost no allocation each. Duplicate names are
+ * compared after the escapes were resolved, because "a" and "\u0061" are the same name; the
+ * offset is then found by a second pass.
  */
 #include "api/json_strict.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/decimal.h"
 #include "common/utf8.h"
 
 /* Objects up to this size are compared pair by pair, larger ones sorted. */
@@ -22,19 +25,27 @@
 struct scanner {
     const char *at;
     const char *end;
+    struct arena *arena;
     size_t depth;
     size_t values_left;
     size_t names_left;       /* names before the wanted one; SIZE_MAX: none is wanted */
     const char *wanted_name; /* where the wanted name starts, once passed */
-    const char *reason;      /* set by whoever finds a fault at ${at} */
+    const char *reason;      /* set by whoever finds a fault at ${at}; NULL: no memory */
 };
 
-static bool scan_value(struct scanner *s);
+static bool scan_value(struct scanner *s, cJSON *item);
 
 static bool
 refuse(struct scanner *s, const char *reason)
 {
     s->reason = s->at == s->end ? REASON_ENDS : reason;
+    return false;
+}
+
+static bool
+out_of_memory(struct scanner *s)
+{
+    s->reason = NULL;
     return false;
 }
 
@@ -51,44 +62,21 @@ is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-size_t
-json_strict_number(const char *text, size_t size)
+void
+json_strict_set_number(cJSON *item, double value)
 {
-    const char *at = text, *end = text + size;
-
-    if (at < end && *at == '-')
-        at++;
-    if (at == end || !is_digit(*at))
-        return 0;
-    if (*at == '0')
-        at++;
-    else
-        while (at < end && is_digit(*at))
-            at++;
-    if (at + 1 < end && *at == '.' && is_digit(at[1])) {
-        at++;
-        while (at < end && is_digit(*at))
-            at++;
-    }
-    if (at < end && (*at == 'e' || *at == 'E')) {
-        const char *power = at + 1;
-
-        if (power < end && (*power == '+' || *power == '-'))
-            power++;
-        if (power < end && is_digit(*power)) {
-            while (power < end && is_digit(*power))
-                power++;
-            at = power;
-        }
-    }
-    return (size_t)(at - text);
+    item->type = cJSON_Number;
+    item->valuedouble = value;
+    /* cJSON's own rule for it */
+    item->valueint = value >= INT_MAX ? INT_MAX : value <= INT_MIN ? INT_MIN : (int)value;
 }
 
 static bool
-scan_number(struct scanner *s)
+scan_number(struct scanner *s, cJSON *item)
 {
     const char *start = s->at;
-    size_t len = json_strict_number(s->at, (size_t)(s->end - s->at));
+    double value;
+    size_t len = decimal_read(s->at, (size_t)(s->end - s->at), &value);
 
     if (len == 0) {
         s->at++; /* the minus */
@@ -112,6 +100,7 @@ scan_number(struct scanner *s)
         s->at = start;
         return refuse(s, "a number is longer than 63 bytes");
     }
+    json_strict_set_number(item, value);
     return true;
 }
 
@@ -180,21 +169,86 @@ scan_escape(struct scanner *s)
     return refuse(s, "a lone surrogate in a string");
 }
 
+/* The character of an escape that was found to be sound; moves ${from} behind it. */
+static char *
+resolve_escape(const char **from, const char *end, char *to)
+{
+    static const char names[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    struct scanner digits = {.at = *from + 2, .end = end};
+    const char *name = strchr(names, (*from)[1]);
+    unsigned unit, low;
+
+    if ((*from)[1] != 'u') {
+        *to++ = name != NULL ? meant[name - names] : (*from)[1];
+        *from += 2;
+        return to;
+    }
+    (void)scan_hex4(&digits, &unit);
+    if (unit >= 0xD800 && unit <= 0xDBFF) {
+        digits.at += 2;
+        (void)scan_hex4(&digits, &low);
+        unit = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+    }
+    *from = digits.at;
+    if (unit < 0x80) {
+        *to++ = (char)unit;
+        return to;
+    }
+    if (unit < 0x800) {
+        *to++ = (char)(0xC0 | unit >> 6);
+    } else {
+        if (unit < 0x10000) {
+            *to++ = (char)(0xE0 | unit >> 12);
+        } else {
+            *to++ = (char)(0xF0 | unit >> 18);
+            *to++ = (char)(0x80 | (unit >> 12 & 0x3F));
+        }
+        *to++ = (char)(0x80 | (unit >> 6 & 0x3F));
+    }
+    *to++ = (char)(0x80 | (unit & 0x3F));
+    return to;
+}
+
+/* ${len} sound bytes from between the quotes, ended by a NUL; never longer than they were. */
+static bool
+keep_text(struct scanner *s, const char *from, size_t len, bool has_escapes, char **text)
+{
+    const char *end = from + len;
+    char *to;
+
+    if ((*text = to = arena_take(s->arena, len + 1)) == NULL)
+        return out_of_memory(s);
+    if (!has_escapes) {
+        memcpy(to, from, len);
+        to[len] = '\0';
+        return true;
+    }
+    while (from < end) {
+        if (*from == '\\')
+            to = resolve_escape(&from, end, to);
+        else
+            *to++ = *from++;
+    }
+    *to = '\0';
+    return true;
+}
+
 /* At the opening quote. */
 static bool
-scan_string(struct scanner *s)
+scan_string(struct scanner *s, char **text)
 {
-    s->at++;
+    const char *first = ++s->at;
+    bool has_escapes = false;
+
     while (s->at < s->end) {
         unsigned char c = (unsigned char)*s->at;
 
-        if (c == '"') {
-            s->at++;
-            return true;
-        }
+        if (c == '"')
+            return keep_text(s, first, (size_t)(s->at++ - first), has_escapes, text);
         if (c == '\\') {
             if (!scan_escape(s))
                 return false;
+            has_escapes = true;
         } else if (c < 0x20) {
             return refuse(s, "a raw control character in a string");
         } else if (c < 0x80) {
@@ -210,9 +264,36 @@ scan_string(struct scanner *s)
     return refuse(s, REASON_ENDS);
 }
 
-static bool
-scan_array(struct scanner *s)
+cJSON *
+json_strict_new_item(struct arena *arena)
 {
+    cJSON *item = arena_take(arena, sizeof(*item));
+
+    if (item != NULL)
+        *item = (cJSON){.type = cJSON_NULL};
+    return item;
+}
+
+void
+json_strict_append(cJSON *parent, cJSON *item)
+{
+    cJSON *first = parent->child;
+
+    if (first == NULL) {
+        parent->child = item->prev = item;
+        return;
+    }
+    item->prev = first->prev; /* that of the first is the last: so cJSON keeps it */
+    item->prev->next = item;
+    first->prev = item;
+}
+
+static bool
+scan_array(struct scanner *s, cJSON *array)
+{
+    cJSON *item;
+
+    array->type = cJSON_Array;
     s->at++;
     skip_space(s);
     if (s->at < s->end && *s->at == ']') {
@@ -220,8 +301,11 @@ scan_array(struct scanner *s)
         return true;
     }
     for (;;) {
-        if (!scan_value(s))
+        if ((item = json_strict_new_item(s->arena)) == NULL)
+            return out_of_memory(s);
+        if (!scan_value(s, item))
             return false;
+        json_strict_append(array, item);
         skip_space(s);
         if (s->at < s->end && *s->at == ']') {
             s->at++;
@@ -235,8 +319,11 @@ scan_array(struct scanner *s)
 }
 
 static bool
-scan_object(struct scanner *s)
+scan_object(struct scanner *s, cJSON *object)
 {
+    cJSON *item;
+
+    object->type = cJSON_Object;
     s->at++;
     skip_space(s);
     if (s->at < s->end && *s->at == '}') {
@@ -250,15 +337,18 @@ scan_object(struct scanner *s)
             s->wanted_name = s->at;
             s->names_left = SIZE_MAX;
         }
-        if (!scan_string(s))
+        if ((item = json_strict_new_item(s->arena)) == NULL)
+            return out_of_memory(s);
+        if (!scan_string(s, &item->string))
             return false;
         skip_space(s);
         if (s->at == s->end || *s->at != ':')
             return refuse(s, "':' is expected");
         s->at++;
         skip_space(s);
-        if (!scan_value(s))
+        if (!scan_value(s, item))
             return false;
+        json_strict_append(object, item);
         skip_space(s);
         if (s->at < s->end && *s->at == '}') {
             s->at++;
@@ -272,17 +362,20 @@ scan_object(struct scanner *s)
 }
 
 static bool
-scan_word(struct scanner *s, const char *word)
+scan_word(struct scanner *s, const char *word, int type, cJSON *item)
 {
     for (; *word != '\0'; word++, s->at++) {
         if (s->at == s->end || *s->at != *word)
             return refuse(s, "true, false or null is expected");
     }
+    item->type = type;
+    item->valueint = type == cJSON_True; /* as cJSON has it */
     return true;
 }
 
+/* ${item} is new, but may have its name. */
 static bool
-scan_value(struct scanner *s)
+scan_value(struct scanner *s, cJSON *item)
 {
     bool is_sound;
 
@@ -298,50 +391,48 @@ scan_value(struct scanner *s)
         if (s->depth == JSON_STRICT_DEPTH_MAX)
             return refuse(s, "nested deeper than 16");
         s->depth++;
-        is_sound = *s->at == '{' ? scan_object(s) : scan_array(s);
+        is_sound = *s->at == '{' ? scan_object(s, item) : scan_array(s, item);
         s->depth--;
         return is_sound;
     case '"':
-        return scan_string(s);
+        item->type = cJSON_String;
+        return scan_string(s, &item->valuestring);
     case 't':
-        return scan_word(s, "true");
+        return scan_word(s, "true", cJSON_True, item);
     case 'f':
-        return scan_word(s, "false");
+        return scan_word(s, "false", cJSON_False, item);
     case 'n':
-        return scan_word(s, "null");
+        return scan_word(s, "null", cJSON_NULL, item);
     default:
         if (*s->at == '-' || is_digit(*s->at))
-            return scan_number(s);
+            return scan_number(s, item);
         return refuse(s, "a value is expected");
     }
 }
 
-static int
+/* The tree, or NULL with ${fault}. */
+static cJSON *
 scan_document(struct scanner *s, const char *text, size_t size, struct json_fault *fault)
 {
+    cJSON *tree = json_strict_new_item(s->arena);
+
     s->at = text;
     s->end = text + size;
-    if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
+    if (tree == NULL) {
+        (void)out_of_memory(s);
+    } else if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) {
         (void)refuse(s, "a byte order mark");
     } else {
         skip_space(s);
-        if (scan_value(s)) {
+        if (scan_value(s, tree)) {
             skip_space(s);
             if (s->at == s->end)
-                return 0;
+                return tree;
             (void)refuse(s, "text after the value");
         }
     }
     *fault = (struct json_fault){.offset = (size_t)(s->at - text), .reason = s->reason};
-    return -1;
-}
-
-int
-json_strict_scan(const char *text, size_t size, size_t max_values, struct json_fault *fault)
-{
-    struct scanner s = {.values_left = max_values, .names_left = SIZE_MAX};
-
-    return scan_document(&s, size > 0 ? text : "", size, fault);
+    return NULL;
 }
 
 struct name {
@@ -424,30 +515,32 @@ json_strict_duplicate(const cJSON *tree, size_t *ordinal)
 }
 
 cJSON *
-json_strict_parse(const char *text, size_t size, size_t max_values, struct json_fault *fault)
+json_strict_parse(
+    const char *text, size_t size, size_t max_values, struct arena *arena, struct json_fault *fault)
 {
-    struct scanner again = {.values_left = max_values};
+    struct scanner s = {.arena = arena, .values_left = max_values, .names_left = SIZE_MAX};
+    struct scanner again = {.arena = arena, .values_left = max_values};
     struct json_fault unused;
     size_t ordinal = 0;
     cJSON *tree;
 
-    if (json_strict_scan(text, size, max_values, fault) == -1)
+    text = size > 0 ? text : "";
+    if ((tree = scan_document(&s, text, size, fault)) == NULL)
         return NULL;
     *fault = (struct json_fault){0};
-    if ((tree = cJSON_ParseWithLength(text, size)) == NULL)
-        return NULL; /* the text is sound, so this is memory */
     switch (json_strict_duplicate(tree, &ordinal)) {
     case 0:
         return tree;
     case 1:
+        arena_clear(arena);
         again.names_left = ordinal - 1;
-        if (scan_document(&again, text, size, &unused) == 0 && again.wanted_name != NULL)
-            fault->offset = (size_t)(again.wanted_name - text);
+        if (scan_document(&again, text, size, &unused) == NULL)
+            return NULL; /* sound a moment ago: this is memory */
+        fault->offset = (size_t)(again.wanted_name - text);
         fault->reason = "a name occurs twice in one object";
         break;
     default:
         break;
     }
-    cJSON_Delete(tree);
     return NULL;
 }

@@ -1,9 +1,9 @@
 /*
  * json_strict.h - Bytes of a body -> a cJSON tree, by RFC 8259 and not a byte more.
  *
- * cJSON alone takes byte order marks, invalid UTF-8, raw control characters, `01`, text after
- * the value and duplicate names, and cuts strings at \u0000. So the bytes are scanned first.
- * The tree is plain cJSON: another front end (msgpack) may build the same one.
+ * cJSON's own reader takes byte order marks, invalid UTF-8, raw control characters, `01`, text
+ * after the value and duplicate names, and cuts strings at \u0000. The tree is plain cJSON in an
+ * arena: another front end (msgpack) builds the same one, and what goes on judges both.
  */
 #ifndef API_JSON_STRICT_H
 #define API_JSON_STRICT_H
@@ -11,8 +11,11 @@
 #include <cjson/cJSON.h>
 #include <stddef.h>
 
-#define JSON_STRICT_DEPTH_MAX  16 /* arrays and objects inside each other */
-#define JSON_STRICT_NUMBER_MAX 63 /* bytes of one number; cJSON reads no more */
+#include "api/arena.h"
+#include "api/decimal.h"
+
+#define JSON_STRICT_DEPTH_MAX  16          /* arrays and objects inside each other */
+#define JSON_STRICT_NUMBER_MAX DECIMAL_MAX /* bytes of one number */
 
 struct json_fault {
     size_t offset; /* of the first byte that is wrong; the size where the text ends too early */
@@ -20,23 +23,22 @@ struct json_fault {
 };
 
 /**
- * json_strict_scan(text, size, max_values, fault):
- * Is ${text} one JSON value: grammar, UTF-8 without byte order mark, no lone surrogate, no
- * \u0000, at most JSON_STRICT_DEPTH_MAX deep, at most ${max_values} values, nothing after it?
- * Duplicate names are not seen. Returns 0, or -1 with ${fault}.
+ * json_strict_parse(text, size, max_values, arena, fault):
+ * Read ${text} as one JSON value: grammar, UTF-8 without byte order mark, no lone surrogate, no
+ * \u0000, at most JSON_STRICT_DEPTH_MAX deep, at most ${max_values} values, no object with two
+ * members of one name, nothing after it. The tree lies in ${arena}, which the caller clears when
+ * done, also after NULL with ${fault}; cJSON_Delete() is not for it.
  */
-int json_strict_scan(const char *text, size_t size, size_t max_values, struct json_fault *fault);
+cJSON *json_strict_parse(const char *text, size_t size, size_t max_values, struct arena *arena,
+    struct json_fault *fault);
 
-/**
- * json_strict_parse(text, size, max_values, fault):
- * Scan, parse and refuse duplicate names. The tree is the caller's to cJSON_Delete(); NULL
- * with ${fault}.
- */
-cJSON *json_strict_parse(
-    const char *text, size_t size, size_t max_values, struct json_fault *fault);
+/* ---- building such a tree ---- */
 
-/** json_strict_number(text, size): length of the JSON number ${text} starts with, 0 if none. */
-size_t json_strict_number(const char *text, size_t size);
+/** json_strict_new_item(arena): a null without a name, or NULL. */
+cJSON *json_strict_new_item(struct arena *arena);
+void json_strict_set_number(cJSON *item, double value);
+/** json_strict_append(parent, item): ${item} becomes the last of an array or object. */
+void json_strict_append(cJSON *parent, cJSON *item);
 
 /**
  * json_strict_duplicate(tree, ordinal):

@@ -15,6 +15,7 @@
 
 struct builder {
     struct msgpack_read in;
+    struct arena *arena;
     size_t depth;
     size_t values_left;
     size_t names_left; /* names before the wanted one; SIZE_MAX: none is wanted */
@@ -33,19 +34,32 @@ refuse(struct builder *b, size_t at, const char *reason)
     return NULL;
 }
 
-/* ${tree} or what is missing of it. */
 static cJSON *
-made(struct builder *b, cJSON *tree)
+new_item(struct builder *b, int type)
 {
-    if (tree == NULL)
+    cJSON *item = json_strict_new_item(b->arena);
+
+    if (item != NULL)
+        item->type = type;
+    else
         b->out_of_memory = true;
-    return tree;
+    return item;
+}
+
+static cJSON *
+new_number(struct builder *b, double value)
+{
+    cJSON *item = new_item(b, cJSON_Number);
+
+    if (item != NULL)
+        json_strict_set_number(item, value);
+    return item;
 }
 
 static char *
 copy_text(struct builder *b, const char *text, size_t len)
 {
-    char *copy = cJSON_malloc(len + 1);
+    char *copy = arena_take(b->arena, len + 1);
 
     if (copy == NULL) {
         b->out_of_memory = true;
@@ -72,14 +86,10 @@ build_text(struct builder *b, size_t at)
 
     if (msgpack_read_text(&b->in, &text, &len) == -1)
         return refuse(b, at, "a text that cannot be read");
-    if ((item = made(b, cJSON_CreateNull())) == NULL)
+    if ((item = new_item(b, cJSON_String)) == NULL)
         return NULL;
-    if ((item->valuestring = copy_text(b, text, len)) == NULL) {
-        cJSON_Delete(item);
-        return NULL;
-    }
-    item->type = cJSON_String;
-    return item;
+    item->valuestring = copy_text(b, text, len);
+    return item->valuestring != NULL ? item : NULL;
 }
 
 /* float32 and float64 are read here, because the cursor refuses what is not finite. */
@@ -95,7 +105,7 @@ build_real(struct builder *b, size_t at, size_t n)
         reversed[n - 1 - i] = b->in.data[b->in.at + 1 + i];
     value = n == 4 ? (double)le_get_float(reversed) : le_get_double(reversed);
     b->in.at += 1 + n;
-    return made(b, cJSON_CreateNumber(value));
+    return new_number(b, value);
 }
 
 /* The name goes into the item; then the item only has to join the list. */
@@ -121,12 +131,10 @@ add_member(struct builder *b, cJSON *object)
     }
     if ((name = copy_text(b, text, len)) == NULL)
         return false;
-    if ((item = build(b)) == NULL) {
-        cJSON_free(name);
+    if ((item = build(b)) == NULL)
         return false;
-    }
     item->string = name;
-    (void)cJSON_AddItemToArray(object, item); /* only fails for NULL */
+    json_strict_append(object, item);
     return true;
 }
 
@@ -137,7 +145,7 @@ add_element(struct builder *b, cJSON *array)
 
     if (item == NULL)
         return false;
-    (void)cJSON_AddItemToArray(array, item);
+    json_strict_append(array, item);
     return true;
 }
 
@@ -154,14 +162,12 @@ build_container(struct builder *b, size_t at, bool is_map)
         return refuse(b, at, "cut off");
     if (is_map)
         n = map.left;
-    if ((tree = made(b, is_map ? cJSON_CreateObject() : cJSON_CreateArray())) == NULL)
+    if ((tree = new_item(b, is_map ? cJSON_Object : cJSON_Array)) == NULL)
         return NULL;
     b->depth++;
     for (uint32_t i = 0; i < n; i++) {
-        if (!(is_map ? add_member(b, tree) : add_element(b, tree))) {
-            cJSON_Delete(tree);
+        if (!(is_map ? add_member(b, tree) : add_element(b, tree)))
             return NULL;
-        }
     }
     b->depth--;
     return tree;
@@ -193,14 +199,14 @@ build(struct builder *b)
     if (first == 0xCA || first == 0xCB)
         return build_real(b, at, first == 0xCA ? 4 : 8);
     if (msgpack_read_nil(&b->in))
-        return made(b, cJSON_CreateNull());
+        return new_item(b, cJSON_NULL);
     if (first == 0xC2 || first == 0xC3) {
         (void)msgpack_read_bool(&b->in, &flag);
-        return made(b, cJSON_CreateBool(flag));
+        return new_item(b, flag ? cJSON_True : cJSON_False);
     }
     if (msgpack_read_real(&b->in, &value) == -1) /* an integer, or a type nobody uses */
         return refuse(b, at, "a value that cannot be read");
-    return made(b, cJSON_CreateNumber(value));
+    return new_number(b, value);
 }
 
 static cJSON *
@@ -210,18 +216,17 @@ build_document(struct builder *b, const void *data, size_t size)
 
     msgpack_read_init(&b->in, data, size);
     tree = build(b);
-    if (tree != NULL && b->in.at != size) {
-        cJSON_Delete(tree);
+    if (tree != NULL && b->in.at != size)
         return refuse(b, b->in.at, "bytes after the value");
-    }
     return tree;
 }
 
 cJSON *
-msgpack_strict_parse(const void *data, size_t size, size_t max_values, struct json_fault *fault)
+msgpack_strict_parse(
+    const void *data, size_t size, size_t max_values, struct arena *arena, struct json_fault *fault)
 {
-    struct builder b = {.values_left = max_values, .names_left = SIZE_MAX};
-    struct builder again = {.values_left = max_values};
+    struct builder b = {.arena = arena, .values_left = max_values, .names_left = SIZE_MAX};
+    struct builder again = {.arena = arena, .values_left = max_values};
     size_t ordinal = 0;
     cJSON *tree = build_document(&b, data, size);
 
@@ -235,14 +240,14 @@ msgpack_strict_parse(const void *data, size_t size, size_t max_values, struct js
     case 0:
         return tree;
     case 1:
-        cJSON_Delete(tree);
+        arena_clear(arena);
         again.names_left = ordinal - 1;
-        cJSON_Delete(build_document(&again, data, size));
+        if (build_document(&again, data, size) == NULL)
+            return NULL; /* sound a moment ago: this is memory */
         fault->offset = again.wanted_at;
         fault->reason = "a name occurs twice in one map";
         return NULL;
     default:
-        cJSON_Delete(tree);
         return NULL;
     }
 }

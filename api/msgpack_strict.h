@@ -11,11 +11,11 @@
 #include "api/json_strict.h"
 
 /**
- * msgpack_strict_parse(data, size, max_values, fault):
- * The tree is the caller's to cJSON_Delete(); NULL with ${fault}, whose offset is that of the
- * value or name that is wrong. Memory grows with the bytes read, not with promised lengths.
+ * msgpack_strict_parse(data, size, max_values, arena, fault):
+ * The tree in ${arena}, as json_strict_parse() gives it; NULL with ${fault}, whose offset is that
+ * of the value or name that is wrong. Memory grows with the bytes read, not with promised lengths.
  */
-cJSON *msgpack_strict_parse(
-    const void *data, size_t size, size_t max_values, struct json_fault *fault);
+cJSON *msgpack_strict_parse(const void *data, size_t size, size_t max_values, struct arena *arena,
+    struct json_fault *fault);
 
 #endif /* API_MSGPACK_STRICT_H */

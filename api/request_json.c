@@ -20,24 +20,28 @@ request_read(const char *body, size_t size, enum request_form form, enum request
     size_t values_max = kind == REQUEST_BATCH ? VALUES_MAX_BATCH : VALUES_MAX;
     bool is_json = form == REQUEST_JSON;
     struct json_fault fault = {0};
+    struct arena arena = {0};
     cJSON *tree = NULL;
-    int rc;
+    int rc = -1;
 
     *out = (struct request){0};
     if (size > 0)
-        tree = is_json ? json_strict_parse(body, size, values_max, &fault)
-                       : msgpack_strict_parse(body, size, values_max, &fault);
+        tree = is_json ? json_strict_parse(body, size, values_max, &arena, &fault)
+                       : msgpack_strict_parse(body, size, values_max, &arena, &fault);
     if (size > 0 && tree == NULL) {
-        if (fault.reason == NULL)
-            return problem_set(problem, 500, "internal", "out of memory");
+        if (fault.reason == NULL) {
+            (void)problem_set(problem, 500, "internal", "out of memory");
+            goto clear;
+        }
         (void)problem_set(problem, 400, is_json ? "malformed_json" : "malformed_msgpack",
             "malformed %s at byte %zu: %s", is_json ? "JSON" : "msgpack", fault.offset,
             fault.reason);
         problem_extra(problem, "offset", cJSON_CreateNumber((double)fault.offset));
-        return -1;
+        goto clear;
     }
     rc = request_read_tree(tree, kind, rules, out, problem);
-    cJSON_Delete(tree);
+clear:
+    arena_clear(&arena);
     return rc;
 }
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json_strict.h"
+#include "api/decimal.h"
 
 #define UNKNOWN_WARNINGS_MAX 5
 
@@ -75,10 +75,8 @@ number_of(const cJSON *item, double *value)
     if (!cJSON_IsString(item))
         return IS_OTHER_TYPE;
     len = strlen(item->valuestring);
-    if (len == 0 || len > JSON_STRICT_NUMBER_MAX ||
-        json_strict_number(item->valuestring, len) != len)
+    if (len == 0 || len > DECIMAL_MAX || decimal_read(item->valuestring, len, value) != len)
         return IS_OTHER_TEXT;
-    *value = strtod(item->valuestring, NULL);
     return IS_NUMBER;
 }
 

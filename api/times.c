@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json_strict.h"
+#include "api/decimal.h"
 
 #define SECOND_US INT64_C(1000000)
 #define MINUTE_US (60 * SECOND_US)
@@ -197,14 +197,7 @@ take_offset(struct cursor *c, int16_t *offset_minutes)
 static bool
 is_number(const char *text, size_t len, double *value)
 {
-    char copy[JSON_STRICT_NUMBER_MAX + 1];
-
-    if (len == 0 || len > JSON_STRICT_NUMBER_MAX || json_strict_number(text, len) != len)
-        return false;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    *value = strtod(copy, NULL);
-    return true;
+    return len > 0 && len <= DECIMAL_MAX && decimal_read(text, len, value) == len;
 }
 
 enum times_fault
