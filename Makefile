@@ -300,7 +300,7 @@ BENCH_ENGINE := $(call obj,tests/bench/machine.c tests/bench/floor.c)
 $(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(BENCH_ENGINE) $(BENCH_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
 
-$(B)/tests/bench/api: $(call obj,tests/bench/api.c tests/bench/repeat.c tests/support/redis_server.c) $(BENCH_SUPPORT) $(LIBCOMMON)
+$(B)/tests/bench/api: $(call obj,tests/bench/api.c tests/bench/api_requests.c tests/bench/repeat.c tests/support/redis_server.c) $(BENCH_SUPPORT) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson)
 $(B)/tests/bench/load: $(call obj,tests/bench/load.c tests/bench/load_http.c) $(BENCH_SUPPORT)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libevent) $(call pkg,libs,libcjson) -lm

@@ -28,29 +28,22 @@
 
 #include "common/error.h"
 #include "common/id.h"
-#include "common/msgpack_write.h"
+#include "tests/bench/api_requests.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/repeat.h"
 #include "tests/bench/report.h"
 #include "tests/support/redis_server.h"
 
-#define HISTORY       400
-#define HORIZON       120
 #define MODEL         "bench"
 #define REPEATS       5
 #define SUBMITS_MAX   5000 /* of each: they stay in Redis, 13 KB each */
 #define POLLS_MAX     100000
 #define SECONDS       2.0
-#define BODY_ROOM     (256 * 1024)
+#define REPLY_ROOM    (64 * 1024)
 #define READY_TRIES   1000 /* 10 ms each */
 #define N_CONNECTIONS 3
 
 static const size_t connections[N_CONNECTIONS] = {1, 16, 64};
-
-struct bytes {
-    char *data;
-    size_t size;
-};
 
 struct row {
     const char *name;
@@ -220,173 +213,6 @@ end_process(pid_t pid)
         ;
 }
 
-/* ---- the requests ---- */
-
-struct text {
-    char bytes[BODY_ROOM];
-    size_t len;
-};
-
-static void __attribute__((format(printf, 2, 3))) add(struct text *t, const char *format, ...)
-{
-    va_list args;
-    int n;
-
-    va_start(args, format);
-    n = vsnprintf(t->bytes + t->len, sizeof(t->bytes) - t->len, format, args);
-    va_end(args);
-    if (n < 0 || (size_t)n >= sizeof(t->bytes) - t->len)
-        measure_die("a request", "is too long");
-    t->len += (size_t)n;
-}
-
-/* A random walk: open, high, low, close, volume, amount of each candle. */
-static void
-make_candles(double (*candles)[6])
-{
-    unsigned seed = 1;
-    double price = 100;
-
-    for (size_t i = 0; i < HISTORY; i++) {
-        double step[3];
-
-        for (int k = 0; k < 3; k++) {
-            seed = seed * 1664525u + 1013904223u;
-            step[k] = (double)(seed >> 8) / (1 << 24);
-        }
-        candles[i][0] = price;
-        price *= 1 + 0.01 * (step[0] - 0.5);
-        candles[i][1] = (candles[i][0] > price ? candles[i][0] : price) * (1 + 0.003 * step[1]);
-        candles[i][2] = (candles[i][0] < price ? candles[i][0] : price) * (1 - 0.003 * step[2]);
-        candles[i][3] = price;
-        candles[i][4] = 1000 + 500 * step[1];
-        candles[i][5] = candles[i][4] * price;
-    }
-}
-
-static const char *const fields[6] = {"open", "high", "low", "close", "volume", "amount"};
-
-static void
-time_text(size_t i, char *text)
-{
-    time_t seconds = 1735689600 + (time_t)i * 300; /* 2025-01-01, every 5 minutes */
-    struct tm utc;
-
-    gmtime_r(&seconds, &utc);
-    strftime(text, 32, "%Y-%m-%dT%H:%M:%S", &utc);
-}
-
-static void
-add_times(struct text *t, size_t from, size_t n)
-{
-    char text[32];
-
-    for (size_t i = 0; i < n; i++) {
-        time_text(from + i, text);
-        add(t, "%s\"%s\"", i > 0 ? "," : "", text);
-    }
-}
-
-/* ${digits} 17: figures as a program computed them; 6: as exchanges quote them. */
-static void
-json_body(struct text *t, double (*candles)[6], int digits)
-{
-    t->len = 0;
-    add(t, "{\"series_id\":\"BTC-USD\",\"candles\":[");
-    for (size_t i = 0; i < HISTORY; i++)
-        for (int f = 0; f < 6; f++)
-            add(t, "%s\"%s\": %.*g%s",
-                f > 0   ? ", "
-                : i > 0 ? ", {"
-                        : "{",
-                fields[f], digits, candles[i][f], f == 5 ? "}" : "");
-    add(t, "],\"timestamps\":[");
-    add_times(t, 0, HISTORY);
-    add(t, "],\"prediction_timestamps\":[");
-    add_times(t, HISTORY, HORIZON);
-    add(t, "],\"overrides\":{\"temperature\":1.0,\"top_p\":0.9,\"sample_count\":1}}");
-}
-
-static void
-write_times(struct msgpack_write *w, size_t from, size_t n)
-{
-    char text[32];
-
-    msgpack_write_array(w, n);
-    for (size_t i = 0; i < n; i++) {
-        time_text(from + i, text);
-        msgpack_write_text(w, text);
-    }
-}
-
-static struct bytes
-msgpack_body(double (*candles)[6])
-{
-    struct msgpack_write w;
-    struct bytes body;
-    struct error err;
-    void *data;
-
-    msgpack_write_init(&w);
-    msgpack_write_map(&w, 5);
-    msgpack_write_text(&w, "series_id");
-    msgpack_write_text(&w, "BTC-USD");
-    msgpack_write_text(&w, "candles");
-    msgpack_write_array(&w, HISTORY);
-    for (size_t i = 0; i < HISTORY; i++) {
-        msgpack_write_map(&w, 6);
-        for (int f = 0; f < 6; f++) {
-            msgpack_write_text(&w, fields[f]);
-            msgpack_write_double(&w, candles[i][f]);
-        }
-    }
-    msgpack_write_text(&w, "timestamps");
-    write_times(&w, 0, HISTORY);
-    msgpack_write_text(&w, "prediction_timestamps");
-    write_times(&w, HISTORY, HORIZON);
-    msgpack_write_text(&w, "overrides");
-    msgpack_write_map(&w, 3);
-    msgpack_write_text(&w, "temperature");
-    msgpack_write_double(&w, 1.0);
-    msgpack_write_text(&w, "top_p");
-    msgpack_write_double(&w, 0.9);
-    msgpack_write_text(&w, "sample_count");
-    msgpack_write_uint(&w, 1);
-    if (msgpack_write_finish(&w, &data, &body.size, &err) == -1)
-        measure_die("a request", err.text);
-    body.data = data;
-    return body;
-}
-
-static struct bytes
-post(const char *type, const char *body, size_t size, bool closes)
-{
-    struct bytes request = {.data = malloc(size + 256)};
-    int n;
-
-    if (request.data == NULL)
-        measure_die("memory", strerror(errno));
-    n = snprintf(request.data, 256,
-        "POST /v1/predict/single HTTP/1.1\r\nHost: bench\r\nContent-Type: %s\r\n"
-        "Content-Length: %zu\r\n%s\r\n",
-        type, size, closes ? "Connection: close\r\n" : "");
-    memcpy(request.data + n, body, size);
-    request.size = (size_t)n + size;
-    return request;
-}
-
-static struct bytes
-get(const char *path, const char *id)
-{
-    struct bytes request = {.data = malloc(256)};
-
-    if (request.data == NULL)
-        measure_die("memory", strerror(errno));
-    request.size =
-        (size_t)snprintf(request.data, 256, "GET %s%s HTTP/1.1\r\nHost: bench\r\n\r\n", path, id);
-    return request;
-}
-
 /* ---- measuring ---- */
 
 static void
@@ -478,18 +304,19 @@ report(cJSON *all, const struct row *row, size_t n_connections, struct summary v
 
 /* Submit one task and find its id. */
 static void
-submit_one(int port, const struct text *body, char *id)
+submit_one(int port, const struct bytes *request, char *id)
 {
-    struct bytes request = post("application/json", body->bytes, body->len, true);
-    static char reply[BODY_ROOM];
+    static char reply[REPLY_ROOM];
     const char *found;
 
-    repeat_ask(port, request.data, request.size, reply, sizeof(reply));
+    repeat_once(
+        &(struct repeat_job){
+            .port = port, .request = request->data, .request_size = request->size, .status = 202},
+        reply, sizeof(reply));
     if ((found = strstr(reply, "\"task_id\":\"")) == NULL)
         measure_die("a submit was refused", reply);
     memcpy(id, found + strlen("\"task_id\":\""), ID_LEN);
     id[ID_LEN] = '\0';
-    free(request.data);
 }
 
 enum { SUBMIT_JSON, SUBMIT_DIGITS, SUBMIT_MSGPACK, POLL, HEALTH, N_ROWS };
@@ -529,26 +356,19 @@ read_options(int argc, char **argv)
 }
 
 static void
-make_requests(cJSON *setup, struct text *quoted)
+make_requests(cJSON *setup)
 {
-    static double candles[HISTORY][6];
-    static struct text computed;
-    struct bytes packed;
+    struct api_requests r = api_requests_new();
 
-    make_candles(candles);
-    json_body(quoted, candles, 6);
-    json_body(&computed, candles, 17);
-    packed = msgpack_body(candles);
-    rows[SUBMIT_JSON].request = post("application/json", quoted->bytes, quoted->len, false);
-    rows[SUBMIT_DIGITS].request = post("application/json", computed.bytes, computed.len, false);
-    rows[SUBMIT_MSGPACK].request = post("application/msgpack", packed.data, packed.size, false);
-    rows[HEALTH].request = get("/v1/healthz", "");
-    report_number(setup, "candles", HISTORY);
-    report_number(setup, "horizon", HORIZON);
-    report_number(setup, "json_bytes", (double)quoted->len);
-    report_number(setup, "json_17_digits_bytes", (double)computed.len);
-    report_number(setup, "msgpack_bytes", (double)packed.size);
-    free(packed.data);
+    rows[SUBMIT_JSON].request = r.json;
+    rows[SUBMIT_DIGITS].request = r.json_17_digits;
+    rows[SUBMIT_MSGPACK].request = r.msgpack;
+    rows[HEALTH].request = api_get("/v1/healthz", "");
+    report_number(setup, "candles", API_HISTORY);
+    report_number(setup, "horizon", API_HORIZON);
+    report_number(setup, "json_bytes", (double)r.json.size);
+    report_number(setup, "json_17_digits_bytes", (double)r.json_17_digits.size);
+    report_number(setup, "msgpack_bytes", (double)r.msgpack.size);
 }
 
 int
@@ -556,7 +376,6 @@ main(int argc, char **argv)
 {
     struct options o = read_options(argc, argv);
     cJSON *all = report_new("api"), *setup = report_part(all, "setup");
-    static struct text quoted;
     char log_path[128], id[ID_LEN + 1];
     struct redis_server *redis;
     pid_t api;
@@ -570,7 +389,7 @@ main(int argc, char **argv)
     snprintf(log_path, sizeof(log_path), "%s/api.log", redis_server_directory(redis));
     api = start_api(o.api, redis_server_url(redis), o.log != NULL ? o.log : log_path);
     port = wait_for_port(api, o.log != NULL ? o.log : log_path);
-    make_requests(setup, &quoted);
+    make_requests(setup);
     report_number(setup, "core_of_api", core_of_server);
     report_number(setup, "core_of_client_and_redis", core_of_others);
     report_text(setup, "log", o.log != NULL ? o.log : "a file");
@@ -588,9 +407,9 @@ main(int argc, char **argv)
                 continue;
             empty_redis(redis);
             if (i == POLL) {
-                submit_one(port, &quoted, id);
+                submit_one(port, &rows[SUBMIT_JSON].request, id);
                 free(row->request.data);
-                row->request = get("/v1/tasks/", id);
+                row->request = api_get("/v1/tasks/", id);
             }
             value =
                 measure(row, port, connections[k], o.seconds, api, redis_server_pid(redis), &ours);

@@ -187,27 +187,19 @@ repeat_run(const struct repeat_job *job, struct repeat_result *result)
 }
 
 void
-repeat_ask(int port, const char *request, size_t size, char *reply, size_t room)
+repeat_once(const struct repeat_job *job, char *reply, size_t room)
 {
-    int fd = connect_to(port);
-    size_t sent = 0, received = 0;
+    struct connection c = {.fd = connect_to(job->port)};
 
-    while (sent < size) {
-        ssize_t n = send(fd, request + sent, size - sent, MSG_NOSIGNAL);
+    send_more(&c, job); /* the socket blocks: all of it */
+    while (c.expected == 0 || c.received < c.expected) {
+        ssize_t n = recv(c.fd, reply + c.received, room - 1 - c.received, 0);
 
-        if (n == -1)
-            measure_die("send", strerror(errno));
-        sent += (size_t)n;
+        if (n <= 0)
+            measure_die("recv", n == 0 ? "the server closed the connection" : strerror(errno));
+        c.received += (size_t)n;
+        reply[c.received] = '\0';
+        c.expected = reply_size(reply, job->status);
     }
-    for (;;) {
-        ssize_t n = recv(fd, reply + received, room - 1 - received, 0);
-
-        if (n == -1)
-            measure_die("recv", strerror(errno));
-        if (n == 0)
-            break;
-        received += (size_t)n;
-    }
-    reply[received] = '\0';
-    close(fd);
+    close(c.fd);
 }

@@ -31,7 +31,7 @@ struct repeat_result {
  */
 void repeat_run(const struct repeat_job *job, struct repeat_result *result);
 
-/** repeat_ask(port, request, size, reply, room): one request on its own; the reply as a string. */
-void repeat_ask(int port, const char *request, size_t size, char *reply, size_t room);
+/** repeat_once(job, reply, room): one request on its own; the reply, head and body, as a string. */
+void repeat_once(const struct repeat_job *job, char *reply, size_t room);
 
 #endif /* TESTS_BENCH_REPEAT_H */
