@@ -29,6 +29,7 @@ COMMON_SRC := \
 	common/clock.c \
 	common/failpoint.c \
 	common/id.c \
+	common/trace.c \
 	common/notify.c \
 	common/metrics.c \
 	common/metrics_set.c \
@@ -164,6 +165,8 @@ API_SRC := \
 	api/show_queues.c \
 	api/show_workers.c \
 	api/health_detailed.c \
+	api/meter.c \
+	api/show_metrics.c \
 	api/everywhere.c \
 	api/task_reply.c \
 	api/wait.c \
@@ -248,6 +251,14 @@ $(B)/common/queue/scripts.c: scripts/embed-lua common/queue/_lib.lua $(LUA_SCRIP
 
 $(B)/common/queue/scripts.o: $(B)/common/queue/scripts.c
 	$(call Q,CC)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# which sources these are, for kronos_build_info; unknown outside a clone
+$(B)/commit.h: FORCE
+	@mkdir -p $(@D)
+	@printf '#define KRONOSQ_COMMIT "%s"\n' "$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)" >$@.tmp
+	@cmp -s $@.tmp $@ || cp $@.tmp $@
+	@rm -f $@.tmp
+$(B)/api/show_metrics.o: $(B)/commit.h
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)

@@ -25,6 +25,7 @@
 #include "api/drain.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/metrics.h"
 
 #define GUARD_PENDING_MAX   (64 * 1024) /* bytes of a next request held while one is in work */
 #define GUARD_WRITE_SECONDS 30          /* a reply nobody reads: no progress for that long */
@@ -221,6 +222,8 @@ read_pending(struct guard *g)
         evbuffer_drain(g->pending, used);
         if (verdict == HEAD_MORE)
             continue;
+        if (verdict == HEAD_REFUSED)
+            metrics_count(METRIC_HTTP_FRAMING_REJECTIONS, g->problem.code);
         if (verdict == HEAD_COMPLETE &&
             (g->owner->judge == NULL ||
                 g->owner->judge(g->owner->cookie, g->head, g->peer, &g->problem) == 0))
@@ -407,6 +410,7 @@ on_deadline(evutil_socket_t fd, short what, void *cookie)
     if (g->state == GUARD_HEAD) {
         problem_set(&g->problem, 408, "request_timeout",
             "the header block was not complete after %g s", g->owner->limits.header_seconds);
+        metrics_count(METRIC_HTTP_FRAMING_REJECTIONS, g->problem.code);
         head_request_id(g->head, "", 0, g->request_id);
         refuse_request(g);
         bufferevent_trigger(g->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS);

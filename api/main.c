@@ -13,9 +13,11 @@
 
 #include "api/listen.h"
 #include "api/keys.h"
+#include "api/meter.h"
 #include "api/models.h"
 #include "api/reload.h"
 #include "api/server.h"
+#include "api/show_metrics.h"
 #include "api/store.h"
 #include "api/sweep.h"
 #include "api/wait.h"
@@ -41,6 +43,7 @@ struct daemon {
     struct event *signals[3];
     struct event *ready_look, *stop_look, *insecure_tick, *alive_tick;
     int64_t stop_at_ms;
+    bool has_left; /* the last metrics are on their way */
     int argc;
     char **argv;
 };
@@ -160,7 +163,7 @@ on_insecure_tick(evutil_socket_t fd, short what, void *cookie)
     log_warning("api.main", "serving other than loopback without API keys (--insecure)");
 }
 
-/* Stopping: are all replies out? */
+/* Stopping: are all replies out, and what they counted? */
 static void
 on_stop_look(evutil_socket_t fd, short what, void *cookie)
 {
@@ -168,7 +171,11 @@ on_stop_look(evutil_socket_t fd, short what, void *cookie)
 
     (void)fd;
     (void)what;
-    if (server_is_idle(&d->server) || clock_monotonic_ms() >= d->stop_at_ms)
+    if (server_is_idle(&d->server) && !d->has_left) {
+        d->has_left = true;
+        meter_leave(d->server.meter);
+    }
+    if ((d->has_left && meter_is_idle(d->server.meter)) || clock_monotonic_ms() >= d->stop_at_ms)
         event_base_loopbreak(d->server.base);
     else
         schedule(d->stop_look, MAIN_STOP_LOOK_MS);
@@ -310,7 +317,8 @@ start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
         return -1;
     s->waiters = waiters_new(
         s->base, redis, s->store, s->models, (size_t)config_integer(c, CONFIG_MAX_WAITERS), err);
-    if (s->waiters == NULL || (d->sweep = sweep_new(s->base, s->store, s->models, err)) == NULL)
+    if (s->waiters == NULL || (d->sweep = sweep_new(s->base, s->store, s->models, err)) == NULL ||
+        (s->meter = meter_new(s, err)) == NULL || (s->scrapes = scrapes_new(s, err)) == NULL)
         return -1;
     if (redis_is_there)
         meet_redis(s);
@@ -348,6 +356,8 @@ finish(struct daemon *d)
     sweep_free(d->sweep);
     store_free(s->store);
     waiters_free(s->waiters);
+    meter_free(s->meter);
+    scrapes_free(s->scrapes);
     models_free(s->models);
     if (s->http != NULL) { /* the last replies, as far as sockets take them at once */
         event_base_loop(s->base, EVLOOP_NONBLOCK);

@@ -216,6 +216,14 @@ models_load(const struct model *model)
     return model->has_load ? &model->load : NULL;
 }
 
+const struct queue_load *
+models_recent_load(const struct model *model)
+{
+    bool is_recent = clock_monotonic_ms() - model->load_asked_ms <= 2 * MODELS_REFRESH_MS;
+
+    return is_recent ? models_load(model) : NULL;
+}
+
 static void
 schedule(struct models *models)
 {
@@ -236,6 +244,8 @@ on_tick(evutil_socket_t fd, short what, void *cookie)
         (void)models_refresh(models, NULL, NULL);
         for (size_t i = 0; i < models->n; i++)
             (void)models_ask_fleet(models, models->all[i], NULL, NULL);
+        for (size_t i = 0; i < models->n; i++)
+            models_want_load(models, models->all[i]); /* estimates of the next submits */
     }
     schedule(models);
 }

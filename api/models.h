@@ -56,6 +56,9 @@ void models_want_load(struct models *models, struct model *model);
 /** models_load(model): as it was last told, NULL when not known. */
 const struct queue_load *models_load(const struct model *model);
 
+/** models_recent_load(model): the same, NULL also when it is older than a tick or two. */
+const struct queue_load *models_recent_load(const struct model *model);
+
 typedef void (*models_load_fn)(void *cookie, const struct queue_load *load); /* NULL: not known */
 
 /** models_ask_load(models, model, fn, cookie): at this moment; as models_ask_fleet(). */

@@ -17,6 +17,7 @@
 #include "api/server.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/metrics.h"
 
 #define REPLY_STORE_RETRY_SECONDS 2
 
@@ -24,6 +25,7 @@ struct exchange *
 exchange_begin(struct server *server, struct evhttp_request *http, struct guarded *guarded)
 {
     struct exchange *e = calloc(1, sizeof(*e));
+    const char *trace;
 
     if (e == NULL)
         return NULL;
@@ -38,6 +40,9 @@ exchange_begin(struct server *server, struct evhttp_request *http, struct guarde
     peers_client(&server->peers, e->peer, e->head, e->client);
     if (e->request_id[0] == '\0')
         id_new(e->request_id);
+    if ((trace = head_field(e->head, "traceparent", 0)) != NULL &&
+        head_field(e->head, "traceparent", 1) == NULL)
+        (void)trace_parent_read(trace, e->traceparent);
     server->n_taken++;
     return e;
 }
@@ -90,6 +95,35 @@ log_request(const struct exchange *e, int status, const char *code, size_t n_byt
         LOG_TEXT(container != NULL ? "container_name" : NULL, container));
 }
 
+static const char *
+result_name(int status)
+{
+    if (status == 200 || status == 202)
+        return "success";
+    return status == 504 ? "timeout" : status >= 500 ? "error" : NULL;
+}
+
+static void
+count_reply(const struct exchange *e, int status)
+{
+    const struct route *route = e->match.route;
+    const char *pattern = route != NULL ? route->pattern : "other", *result = result_name(status);
+    char code[16];
+
+    snprintf(code, sizeof(code), "%d", status);
+    metrics_count(METRIC_HTTP_RESPONSES, pattern, code);
+    if (status == 413)
+        metrics_count(METRIC_REQUEST_SIZE_REJECTIONS, "unknown"); /* nobody has asked who it is */
+    metrics_observe(
+        METRIC_REQUEST_DURATION, (double)(clock_monotonic_ms() - e->began_ms) / 1000, pattern);
+    if (route == NULL || (route->flags & ROUTE_PREDICTS) == 0)
+        return;
+    if (result != NULL)
+        metrics_count(METRIC_REQUESTS, pattern, result);
+    if (status == 504)
+        metrics_count(METRIC_TIMEOUTS, pattern);
+}
+
 static void
 free_text(const void *data, size_t size, void *text)
 {
@@ -123,6 +157,7 @@ send_reply(struct exchange *e, int status, const char *type, char *text, size_t 
     if (closes)
         reply_header(e, "Connection", "close");
     log_request(e, status, code, body != NULL ? len : 0);
+    count_reply(e, status);
     e->server->n_answered++;
     guards_send(e->server->guards, e->http, status, reason(status), body, closes);
     if (body != NULL)

@@ -18,6 +18,7 @@
 #include "common/document/json_out.h"
 #include "common/error.h"
 #include "common/id.h"
+#include "common/trace.h"
 
 struct server;
 
@@ -29,7 +30,8 @@ struct exchange {
     struct route_match match;
     struct caller caller; /* name "": not known, or nobody asked */
     char request_id[HEAD_REQUEST_ID_MAX + 1];
-    char peer[PEERS_TEXT_MAX];   /* the socket's other end */
+    char traceparent[TRACE_PARENT_LEN + 1]; /* W3C, of the client; "" without a valid one */
+    char peer[PEERS_TEXT_MAX];              /* the socket's other end */
     char client[PEERS_TEXT_MAX]; /* the peer, or whom a trusted proxy speaks for; for logs */
     int64_t began_ms;
     char task_id[ID_LEN + 1]; /* for the log; "" where no task is meant */

@@ -25,6 +25,7 @@ enum route_flags {
     ROUTE_OFFERS_CSV = 8,  /* beside what is negotiated everywhere */
     ROUTE_ANY_PEER = 16,   /* KRONOS_PEER_ALLOW does not hold: probes and scrapers */
     ROUTE_COUNTS = 32,     /* a submit, for the rate of its key */
+    ROUTE_PREDICTS = 64,   /* counted as the FastAPI service counted its two routes */
 };
 
 /* Who may use a route. 0 is none of them, so that a line without one serves nobody. */

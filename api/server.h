@@ -16,7 +16,9 @@
 #include "common/error.h"
 
 struct keys;
+struct meter;
 struct models;
+struct scrapes;
 struct store;
 struct waiters;
 
@@ -28,6 +30,8 @@ struct server {
     struct store *store;
     struct models *models;
     struct waiters *waiters;
+    struct meter *meter;
+    struct scrapes *scrapes;
     struct evhttp *http;
     struct guards *guards;
     struct evhttp_bound_socket *bound; /* NULL once no client is accepted any more */

@@ -24,16 +24,6 @@ ask_workers(void *cookie, struct model *model, struct queue_call *call, struct e
     return queue_workers_call(&model->queue, call, err);
 }
 
-static const char *
-state_of(const struct queue_worker *w, int64_t now_ms)
-{
-    if (now_ms - w->beat_ms > QUEUE_PRESENCE_MS)
-        return "lost";
-    if (w->is_quiet)
-        return "quiet";
-    return w->tasks > 0 || w->busy > 0 ? "busy" : "idle";
-}
-
 static void
 write_worker(struct json_out *out, const char *model, const struct queue_worker *w, int64_t now_ms)
 {
@@ -46,7 +36,7 @@ write_worker(struct json_out *out, const char *model, const struct queue_worker 
     json_out_text(out, "host", w->host);
     json_out_integer(out, "pid", w->pid);
     json_out_text(out, "model", model);
-    json_out_text(out, "state", state_of(w, now_ms));
+    json_out_text(out, "state", queue_worker_state_name(queue_worker_state(w, now_ms)));
     json_out_integer(out, "slots", w->slots);
     json_out_integer(out, "slots_busy", w->busy);
     json_out_integer(out, "tasks", w->tasks);

@@ -21,13 +21,15 @@ struct submission {
     struct request request;
     char (*task_ids)[ID_LEN + 1]; /* of its series, once they were sent */
     struct prefer prefer;
-    bool is_sync;          /* held by default, as the FastAPI service did */
-    bool is_replay;        /* an Idempotency-Key met its first request */
-    bool is_new;           /* this request made the task */
-    bool is_unmeetable;    /* its deadline: it may only repeat an earlier request */
-    double finish_seconds; /* estimated, when the deadline is unmeetable */
-    const char *why_full;  /* static text, while the backlog is asked for */
-    int64_t created_ms;    /* our clock; only for a document Redis could not be asked for */
+    bool is_sync;                    /* held by default, as the FastAPI service did */
+    bool is_replay;                  /* an Idempotency-Key met its first request */
+    bool is_new;                     /* this request made the task */
+    bool is_unmeetable;              /* its deadline: it may only repeat an earlier request */
+    double finish_seconds;           /* estimated, when the deadline is unmeetable */
+    int64_t eta_ms;                  /* to the result, for the worker; 0: not known */
+    char trace_id[TRACE_ID_LEN + 1]; /* W3C, "" without one */
+    const char *why_full;            /* static text, while the backlog is asked for */
+    int64_t created_ms; /* our clock; only for a document Redis could not be asked for */
     char scope[IDEMPOTENCY_HEX + 1]; /* of the Idempotency-Key, "" without one */
     char digest[IDEMPOTENCY_HEX + 1];
 };

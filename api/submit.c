@@ -31,6 +31,7 @@
 #include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "common/metrics.h"
 
 #define SUBMIT_CONTEXT_UNKNOWN 512 /* C of a model no worker has told about: that of Kronos */
 
@@ -302,8 +303,42 @@ submission_args(const struct submission *s, const char *id, const struct queue_s
         .max_queued = s->is_unmeetable ? 0 : config_integer(config, CONFIG_QUEUE_MAX_TASKS),
         .max_bytes = config_integer(config, CONFIG_QUEUE_MAX_MB) * 1024 * 1024,
         .n_series = s->request.n_series,
+        .eta_ms = s->eta_ms,
+        .trace_id = s->trace_id,
         .series = series,
     };
+}
+
+/* When the request would be done behind everything that waits; false when nobody can tell. */
+static bool
+estimate_finish(const struct submission *s, const struct queue_load *load, double *finish_seconds)
+{
+    struct queue_work works[REQUEST_BATCH_SERIES_MAX];
+    double start_seconds;
+
+    for (size_t i = 0; i < s->request.n_series; i++) {
+        const struct task *task = s->request.series[i].task;
+
+        works[i] = (struct queue_work){
+            .priority = s->request.priority,
+            .prefill_tokens = cost_of(s, task).prefill_tokens,
+            .horizon = (uint32_t)task->n_horizon,
+            .samples = task->params.sample_count,
+        };
+    }
+    return queue_estimate_group(load, works, s->request.n_series, &start_seconds, finish_seconds);
+}
+
+/* For the worker, which tells how good the estimates are: when the one task would be done, 0 unknown. */
+static int64_t
+eta_ms_of(const struct submission *s)
+{
+    const struct queue_load *load = models_recent_load(s->model);
+    double finish_seconds;
+
+    if (s->kind != REQUEST_SINGLE || load == NULL || !estimate_finish(s, load, &finish_seconds))
+        return 0;
+    return (int64_t)ceil(finish_seconds * 1000);
 }
 
 /* Encode and send; 0, or -1 with ${err} and nothing sent. */
@@ -327,6 +362,8 @@ send_tasks(struct submission *s, struct error *err)
         if (encode_series(s, i, &series[i], err) == -1)
             goto free_series;
     }
+    s->eta_ms = eta_ms_of(s);
+    trace_id_of(s->exchange->traceparent, s->trace_id);
     id_new(batch_id);
     args = submission_args(s, s->kind == REQUEST_BATCH ? batch_id : s->task_ids[0], series);
     if (queue_submit_call(&s->model->queue, &args, &call, err) == -1)
@@ -355,29 +392,11 @@ store_tasks(struct submission *s)
         return;
     }
     for (size_t i = 0; i < s->request.n_series; i++) {
+        metrics_observe(METRIC_PREDICTION_INPUT_SIZE, (double)s->request.series[i].task->n_history,
+            s->exchange->match.route->pattern);
         task_free(s->request.series[i].task);
         s->request.series[i].task = NULL;
     }
-}
-
-/* When the request would be done behind everything that waits; false when nobody can tell. */
-static bool
-estimate_finish(const struct submission *s, const struct queue_load *load, double *finish_seconds)
-{
-    struct queue_work works[REQUEST_BATCH_SERIES_MAX];
-    double start_seconds;
-
-    for (size_t i = 0; i < s->request.n_series; i++) {
-        const struct task *task = s->request.series[i].task;
-
-        works[i] = (struct queue_work){
-            .priority = s->request.priority,
-            .prefill_tokens = cost_of(s, task).prefill_tokens,
-            .horizon = (uint32_t)task->n_horizon,
-            .samples = task->params.sample_count,
-        };
-    }
-    return queue_estimate_group(load, works, s->request.n_series, &start_seconds, finish_seconds);
 }
 
 /* How much there is to do is known, as far as it can be: can the deadline be met? */

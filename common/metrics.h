@@ -27,8 +27,12 @@ enum metric {
     METRICS
 };
 
+/* the routes tasks come in by, as labels of those who do not see a request */
+#define METRICS_SINGLE_ROUTE "/v1/predict/single"
+#define METRICS_BATCH_ROUTE  "/v1/predict/batch"
+
 #define METRICS_LABELS_MAX 3
-#define METRICS_LABEL_MAX  64 /* bytes of a label's value, the end included */
+#define METRICS_LABEL_MAX  80 /* bytes of a label's value, the end included */
 #define METRICS_FIELD_MAX  320
 #define METRICS_BATCH_MAX  2000 /* changes of one batch; more wait for the next */
 

@@ -60,7 +60,7 @@ F(CONCURRENT_REQUESTS, "kronos_concurrent_requests", GAUGE, NONE,
 F(TIMEOUTS, "kronos_timeouts_total", COUNTER, NONE, "Submits answered with 504.",
     ENDPOINT, NONE, NONE)
 F(PREDICTION_INPUT_SIZE, "kronos_prediction_input_size", HISTOGRAM, CANDLES,
-    "Candles of each accepted series.",
+    "Candles of each series of a valid submit.",
     ENDPOINT, NONE, NONE)
 
 /* ---- HTTP ---- */
@@ -115,7 +115,7 @@ F(DECODE_STEPS, "kronos_decode_steps_total", COUNTER, NONE,
     "Steps of the decoder, one for each sequence.",
     MODEL, NONE, NONE)
 F(PREFILL_TOKENS, "kronos_prefill_tokens_total", COUNTER, NONE,
-    "Candles of history given to the model before decoding.",
+    "Tokens of history the model saw before decoding, windows computed anew included.",
     MODEL, NONE, NONE)
 F(BATCH_SIZE, "kronos_batch_size", HISTOGRAM, POWERS, "Sequences that stepped together.",
     MODEL, NONE, NONE)

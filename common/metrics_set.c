@@ -324,9 +324,8 @@ read_value(const char *text, size_t len, double *value)
            *value <= VALUE_MAX;
 }
 
-bool
-metrics_set_add_field(struct metrics_set *set, const char *field, size_t field_len,
-    const char *value, size_t value_len)
+static bool
+add_number(struct metrics_set *set, const char *field, size_t field_len, double number)
 {
     char labels[METRICS_LABELS_MAX][METRICS_LABEL_MAX] = {{0}}, name[24];
     const char *at = field, *end = field + field_len, *part;
@@ -334,10 +333,9 @@ metrics_set_add_field(struct metrics_set *set, const char *field, size_t field_l
     struct metrics_sample *sample;
     size_t len, v = 0;
     enum metric metric;
-    double number;
 
     if (field_len >= METRICS_FIELD_MAX || (part = next_part(&at, end, &len)) == NULL ||
-        !family_of(part, len, &metric) || !read_value(value, value_len, &number))
+        !family_of(part, len, &metric))
         return false;
     family = &metrics_families[metric];
     if (family->type == METRIC_SCRAPED || family->type == METRIC_SCRAPED_COUNTER)
@@ -362,6 +360,21 @@ metrics_set_add_field(struct metrics_set *set, const char *field, size_t field_l
         return false;
     sample->values[v] += number;
     return true;
+}
+
+bool
+metrics_set_add_field(struct metrics_set *set, const char *field, size_t field_len,
+    const char *value, size_t value_len)
+{
+    double number;
+
+    return read_value(value, value_len, &number) && add_number(set, field, field_len, number);
+}
+
+void
+metrics_set_add_change(struct metrics_set *set, const struct metrics_change *change)
+{
+    (void)add_number(set, change->field, strlen(change->field), change->value);
 }
 
 /* ---- samples that are there before anything happens ---- */

@@ -79,6 +79,9 @@ void metrics_field(const struct metrics_sample *sample, size_t i, char *field);
 bool metrics_set_add_field(struct metrics_set *set, const char *field, size_t field_len,
     const char *value, size_t value_len);
 
+/** metrics_set_add_change(set, change): the same of a batch's change. */
+void metrics_set_add_change(struct metrics_set *set, const struct metrics_change *change);
+
 /** metrics_set_add_set(set, other): add all samples of ${other}. */
 void metrics_set_add_set(struct metrics_set *set, struct metrics_set *other);
 

@@ -43,12 +43,13 @@ webhook_encode(const struct webhook *webhook, struct task_bytes *out, struct err
     return msgpack_write_finish(&w, &out->data, &out->size, err);
 }
 
-/* It becomes a header line: hexadecimal digits and hyphens only, or nothing. */
+/* It becomes a header line: one that we would accept, or nothing. */
 static bool
 is_traceparent(const char *text)
 {
-    return text[0] == '\0' || (strlen(text) == WEBHOOK_TRACEPARENT_MAX &&
-                                  strspn(text, "0123456789abcdef-") == WEBHOOK_TRACEPARENT_MAX);
+    char parent[TRACE_PARENT_LEN + 1];
+
+    return text[0] == '\0' || trace_parent_read(text, parent);
 }
 
 static int

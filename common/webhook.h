@@ -12,15 +12,15 @@
 
 #include "common/error.h"
 #include "common/task.h"
+#include "common/trace.h"
 #include "common/webhook_url.h"
 
-#define WEBHOOK_FORMAT          1  /* rules for raising it: see TASK_FORMAT */
-#define WEBHOOK_TRACEPARENT_MAX 55 /* bytes of "00-<32 hex>-<16 hex>-<2 hex>" */
+#define WEBHOOK_FORMAT 1 /* rules for raising it: see TASK_FORMAT */
 
 struct webhook {
     char url[WEBHOOK_URL_MAX + 1];
     bool include_result;
-    char traceparent[WEBHOOK_TRACEPARENT_MAX + 1]; /* of the submit; "" without a valid one */
+    char traceparent[TRACE_PARENT_LEN + 1]; /* of the submit; "" without a valid one */
 };
 
 int webhook_encode(const struct webhook *webhook, struct task_bytes *out, struct error *err);

@@ -1,6 +1,6 @@
 /*
  * beat.c - Renews leases on a thread and a connection of its own, because a model step may
- * outlast a lease; beats presence; sweeps.
+ * outlast a lease; beats presence; sweeps; takes metrics to Redis.
  *
  * A renewal carries the engine's ticks, and Redis refuses one whose ticks have not grown:
  * what is proved is progress, not that this thread runs. What Redis answers becomes stop
@@ -24,6 +24,7 @@
 #include "common/log.h"
 #include "common/queue/queue.h"
 #include "common/queue/queue_admin.h"
+#include "common/queue/queue_metrics.h"
 #include "worker/lists.h"
 #include "common/redis.h"
 
@@ -44,7 +45,7 @@ struct beat {
     redisContext *connection; /* NULL: Redis is away */
     char run_id[41];
     struct redis_backoff backoff;
-    int64_t retry_at_ms, renew_at_ms, show_at_ms, sweep_at_ms, audit_at_ms;
+    int64_t retry_at_ms, renew_at_ms, show_at_ms, sweep_at_ms, audit_at_ms, flush_at_ms;
     char audit_cursor[QUEUE_CURSOR_MAX]; /* where the next slice begins */
     bool is_stuck;                       /* the last renewal was refused for want of progress */
     unsigned seed;                       /* of the jitter */
@@ -281,6 +282,12 @@ work(struct beat *b)
         lose(b, "audit", &err);
     if (b->connection != NULL && now_ms >= b->sweep_at_ms && sweep(b, &err) == -1)
         lose(b, "sweep", &err);
+    if (b->connection != NULL && now_ms >= b->flush_at_ms) {
+        if (queue_metrics_flush(b->connection, b->settings->worker, false, &err) == -1)
+            lose(b, "metrics", &err);
+        else
+            b->flush_at_ms = now_ms + QUEUE_METRICS_FLUSH_MS;
+    }
     end_if_hung(b);
 }
 
@@ -291,6 +298,8 @@ next_at_ms(const struct beat *b)
 
     if (b->connection == NULL)
         return b->retry_at_ms;
+    if (b->flush_at_ms < at_ms)
+        at_ms = b->flush_at_ms;
     return at_ms < b->show_at_ms ? at_ms : b->show_at_ms;
 }
 
@@ -306,7 +315,8 @@ beat_main(void *cookie)
         handoff_wait(b->handoff, HANDOFF_BEAT, next_at_ms(b) - clock_monotonic_ms());
     }
     if (b->connection != NULL &&
-        queue_leave(b->connection, &b->settings->queue, b->settings->worker, &err) == -1)
+        (queue_metrics_flush(b->connection, b->settings->worker, true, &err) == -1 ||
+            queue_leave(b->connection, &b->settings->queue, b->settings->worker, &err) == -1))
         lose(b, "leave", &err);
     return NULL;
 }

@@ -12,6 +12,7 @@
 
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/queue/queue.h"
 
 #define LOGGER       "worker.link"
@@ -109,6 +110,12 @@ say(const struct job *job, const struct worker_settings *s, redisContext *work, 
     return queue_fail(work, &s->queue, &token, stop_code(reason), text, false, end, err);
 }
 
+static const char *
+text_or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
 static void
 log_end(const struct job *job, const struct worker_settings *s, enum queue_end end)
 {
@@ -117,15 +124,34 @@ log_end(const struct job *job, const struct worker_settings *s, enum queue_end e
     if (job->outcome == JOB_FAILED)
         log_warning(LOGGER, "task failed", LOG_TEXT("task_id", job->id),
             LOG_TEXT("error_type", job->error_code), LOG_TEXT("error_message", job->error_text));
-    log_info(LOGGER, "task finished", LOG_TEXT("task_id", job->id), LOG_TEXT("model", s->name),
+    log_info(LOGGER, "task finished", LOG_TEXT("event", "task_finished"),
+        LOG_TEXT("task_id", job->id), LOG_TEXT("batch_id", text_or_null(job->batch_id)),
+        LOG_TEXT("trace_id", text_or_null(job->trace_id)),
+        LOG_TEXT("owner", text_or_null(job->owner)), LOG_TEXT("model", s->name),
         LOG_TEXT("priority", task_priority_name(job->priority)), LOG_INT("attempt", job->attempt),
         LOG_INT("wait_ms", job->wait_ms), LOG_INT("run_ms", job->run_ms),
         LOG_TEXT("status", queue_end_name(end)),
         LOG_INT("rows", task != NULL ? task->n_history : 0),
         LOG_INT("pred_len", task != NULL ? task->n_horizon : 0),
         LOG_INT("samples", task != NULL ? task->params.sample_count : 0),
+        LOG_INT("seed", task != NULL ? task->params.seed : 0),
         LOG_INT("steps", atomic_load(&job->step)), LOG_INT("batch_size", job->batch_size),
         LOG_TEXT("worker_id", s->worker));
+}
+
+/* A run whose output was published by it. */
+static void
+count_completed(const struct job *job, const struct worker_settings *s)
+{
+    double wait_seconds = (double)job->wait_ms / 1000, run_seconds = (double)job->run_ms / 1000;
+
+    metrics_observe(METRIC_TASK_WAIT, wait_seconds, task_priority_name(job->priority));
+    metrics_observe(METRIC_TASK_RUN, run_seconds, s->name);
+    metrics_observe(METRIC_MODEL_INFERENCE, run_seconds,
+        job->batch_id[0] != '\0' ? METRICS_BATCH_ROUTE : METRICS_SINGLE_ROUTE);
+    if (job->attempt == 1 && job->eta_ms > 0)
+        metrics_observe(
+            METRIC_ETA_ERROR, (wait_seconds + run_seconds) / ((double)job->eta_ms / 1000), s->name);
 }
 
 /* Redis has answered, or nothing may be written any more. */
@@ -136,10 +162,12 @@ settle(struct delivery *delivery, const struct worker_settings *s, struct handof
     struct handoff_shared *shared = handoff_shared(handoff);
 
     log_end(delivery->job, s, end);
-    if (end == QUEUE_END_COMPLETED || end == QUEUE_END_ALREADY)
+    if (end == QUEUE_END_COMPLETED || end == QUEUE_END_ALREADY) {
         atomic_fetch_add(&shared->n_done, 1);
-    else if (end == QUEUE_END_FAILED)
+        count_completed(delivery->job, s);
+    } else if (end == QUEUE_END_FAILED) {
         atomic_fetch_add(&shared->n_failed, 1);
+    }
     handoff_forget(handoff, delivery->job);
     free(delivery);
     if (s->once)

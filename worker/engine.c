@@ -12,11 +12,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "worker/answer.h"
 #include "worker/kronos/forecast.h"
 #include "worker/kronos/kernels.h"
@@ -31,6 +31,7 @@ struct run { /* a job in slots */
     struct job *job;
     struct forecast *forecast;
     uint32_t recomputed;  /* windows, when last looked at */
+    uint32_t counted;     /* steps that were counted */
     uint32_t n_timed;     /* steps that were nothing but steps, for whoever was in the batch */
     double timed_seconds; /* they took */
 };
@@ -49,16 +50,6 @@ struct engine {
     bool is_started;
     pthread_t thread;
 };
-
-/* Steps of a small model take less than a millisecond. */
-static double
-seconds_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 static void
 tick(struct engine *e)
@@ -230,7 +221,7 @@ admit(struct engine *e)
     for (take_new(e); e->n_waiting > 0; take_new(e)) {
         size_t i = next_waiting(e);
         struct forecast *forecast;
-        double began = seconds_now();
+        double began = clock_seconds();
         struct job *job;
 
         if (!fits(e, e->waiting[i]))
@@ -239,7 +230,10 @@ admit(struct engine *e)
         if ((forecast = begin(e, job, &err)) == NULL) {
             hand_back_failed(e, job, &err);
         } else {
-            job->prefill_seconds = (seconds_now() - began) / forecast_progress(forecast).rows_used;
+            job->prefill_seconds =
+                (clock_seconds() - began) / forecast_progress(forecast).rows_used;
+            metrics_add(
+                METRIC_PREFILL_TOKENS, forecast_progress(forecast).rows_used, e->settings->name);
             e->runs[e->n_runs++] = (struct run){.job = job, .forecast = forecast};
         }
         tick(e);
@@ -259,6 +253,10 @@ note_step(struct engine *e, double seconds)
         uint32_t recomputed = forecast_progress(run->forecast).recomputed_windows;
 
         is_pure = is_pure && recomputed == run->recomputed;
+        if (recomputed != run->recomputed)
+            metrics_add(METRIC_PREFILL_TOKENS,
+                (double)(recomputed - run->recomputed) * e->settings->max_context,
+                e->settings->name);
         run->recomputed = recomputed;
     }
     for (size_t i = 0; is_pure && i < e->n_runs; i++) {
@@ -271,7 +269,7 @@ static void
 step_all(struct engine *e)
 {
     uint32_t width = 0;
-    double began;
+    double began, sequence_steps = 0;
 
     for (size_t i = 0; i < e->n_runs; i++) {
         e->batch[i] = e->runs[i].forecast;
@@ -281,14 +279,22 @@ step_all(struct engine *e)
         if (e->runs[i].job->batch_size < width)
             e->runs[i].job->batch_size = width;
     }
-    began = seconds_now();
+    began = clock_seconds();
     forecast_step(e->pool, e->batch, e->n_runs);
     /* what --step-delay-ms adds to a step is part of how slow this worker is */
-    note_step(e, seconds_now() - began + (double)e->settings->step_delay_ms / 1000);
+    note_step(e, clock_seconds() - began + (double)e->settings->step_delay_ms / 1000);
     FAILPOINT(MID_FORECAST, -1);
     tick(e);
-    for (size_t i = 0; i < e->n_runs; i++)
-        atomic_store(&e->runs[i].job->step, forecast_progress(e->runs[i].forecast).done);
+    for (size_t i = 0; i < e->n_runs; i++) {
+        struct run *run = &e->runs[i];
+        uint32_t done = forecast_progress(run->forecast).done;
+
+        atomic_store(&run->job->step, done);
+        sequence_steps += (double)(done - run->counted) * run->job->task->params.sample_count;
+        run->counted = done;
+    }
+    metrics_add(METRIC_DECODE_STEPS, sequence_steps, e->settings->name);
+    metrics_observe(METRIC_BATCH_SIZE, width, e->settings->name);
 }
 
 static void
@@ -422,18 +428,18 @@ run_once(struct engine *e, const float *history, const int64_t *minutes, struct 
 {
     struct forecast_options options = {
         .samples = 1, .temperature = 1.0f, .top_p = 1.0f, .window = FORECAST_FIT};
-    double began = seconds_now(), stepping;
+    double began = clock_seconds(), stepping;
     struct forecast *forecast =
         forecast_begin(e->pool, history, minutes, WARM_UP_ROWS, WARM_UP_STEPS, &options, err);
 
     if (forecast == NULL)
         return -1;
-    stepping = seconds_now();
+    stepping = clock_seconds();
     while (!forecast_progress(forecast).is_finished)
         forecast_step(e->pool, &forecast, 1);
     e->shared->warm_up_prefill_seconds = (stepping - began) / forecast_progress(forecast).rows_used;
     e->shared->warm_up_step_seconds =
-        (seconds_now() - stepping) / WARM_UP_STEPS + (double)e->settings->step_delay_ms / 1000;
+        (clock_seconds() - stepping) / WARM_UP_STEPS + (double)e->settings->step_delay_ms / 1000;
     forecast_end(forecast);
     return 0;
 }

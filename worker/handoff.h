@@ -16,6 +16,7 @@
 
 #include "common/error.h"
 #include "common/id.h"
+#include "common/queue/queue.h"
 #include "common/task.h"
 
 #define HANDOFF_JOBS_MAX 512 /* at most a slot each, and those that wait for slots */
@@ -45,8 +46,10 @@ struct job {
     enum task_priority priority;
     int64_t wait_ms;       /* in the queue, on Redis's clock */
     int64_t claimed_at_ms; /* monotonic */
-    uint32_t slots;        /* held at once: its samples, or as many as it may have */
-    struct task *task;     /* the job's; NULL if the input did not decode */
+    int64_t eta_ms;        /* to the result, estimated at the submit; 0: unknown */
+    char batch_id[ID_LEN + 1], owner[QUEUE_OWNER_MAX + 1], trace_id[TRACE_ID_LEN + 1]; /* "" */
+    uint32_t slots;    /* held at once: its samples, or as many as it may have */
+    struct task *task; /* the job's; NULL if the input did not decode */
 
     /* written by any thread */
     atomic_bool stop;           /* the model looks at it between steps */

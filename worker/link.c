@@ -190,6 +190,10 @@ take_lease(struct link *l, struct queue_lease *lease, struct error *err)
     job->crashes = lease->crashes;
     job->priority = lease->priority;
     job->wait_ms = lease->wait_ms;
+    job->eta_ms = lease->eta_ms;
+    memcpy(job->batch_id, lease->group, sizeof(job->batch_id));
+    memcpy(job->owner, lease->owner, sizeof(job->owner));
+    memcpy(job->trace_id, lease->trace_id, sizeof(job->trace_id));
     job->claimed_at_ms = clock_monotonic_ms();
     job->slots = 1;
     job->task = task_decode(lease->input, lease->input_size, &why);

@@ -18,6 +18,10 @@ enum {
     LEASE_WAIT,
     LEASE_PRIORITY,
     LEASE_INPUT,
+    LEASE_GROUP,
+    LEASE_OWNER,
+    LEASE_TRACE,
+    LEASE_ETA,
     LEASE_PARTS
 };
 
@@ -51,6 +55,15 @@ parse_lease(const redisReply *reply, struct queue_lease *lease, struct error *er
     lease->fence = (uint64_t)fence;
     if (lease->wait_ms < 0) /* Redis's clock was set back */
         lease->wait_ms = 0;
+    /* for logs and metrics: what is broken is not there */
+    if (!queue_reply_id(part[LEASE_GROUP], lease->group))
+        lease->group[0] = '\0';
+    queue_reply_text(part[LEASE_OWNER], lease->owner, sizeof(lease->owner));
+    queue_reply_text(part[LEASE_TRACE], lease->trace_id, sizeof(lease->trace_id));
+    if (!trace_id_is_valid(lease->trace_id, strlen(lease->trace_id)))
+        lease->trace_id[0] = '\0';
+    if (!queue_reply_int(part[LEASE_ETA], &lease->eta_ms) || lease->eta_ms < 0)
+        lease->eta_ms = 0;
     lease->input_size = part[LEASE_INPUT]->len;
     if (!(lease->input = malloc(lease->input_size > 0 ? lease->input_size : 1)))
         return error_set(

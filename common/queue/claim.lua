@@ -8,7 +8,8 @@
 --       room_other: of them free for normal and low.
 --       takes: 1 or 0 for urgent, normal and low ("110"): hints popped here come only from lists it takes.
 --       order: in which those lists are looked at, "213" for normal, urgent, low.
--- Reply {wait_for, more, {id, fence, attempt, crashes, wait_ms, priority, input}*}
+-- Reply {wait_for, more, {id, fence, attempt, crashes, wait_ms, priority, input, group, owner,
+--       trace_id, eta_ms}*}
 --       wait_for: '' or the priority whose head is a suspect that this worker must run alone.
 --       more: 1 or 0 for urgent, normal and low: hints are left that the worker may ask for.
 -- Moves :queued:<p> -> :running under a new fence; a task past its deadline -> expired; one
@@ -44,7 +45,8 @@ local function take(p, hint)
     if not id then return end
   end
   local k = task(id)
-  local v = call('HMGET', k, 'input', 'deadline_ms', 'crashes', 'queued_ms', 'priority', 'state')
+  local v = call('HMGET', k, 'input', 'deadline_ms', 'crashes', 'queued_ms', 'priority', 'state', 'group', 'owner',
+                 'trace_id', 'eta_ms')
   if v[5] ~= p or v[6] ~= 'queued' then dequeue(id, p); bump('orphan'); return end
   if not v[1] then return finish(id, 'failed', 'input_corrupt', 'the input is missing') end
   if v[2] and num(v[2]) <= now then
@@ -58,7 +60,8 @@ local function take(p, hint)
   end
   dequeue(id, p)
   local fence, attempt = call('HINCRBY', k, 'fence', 1), call('HINCRBY', k, 'attempts', 1)
-  out[#out + 1] = {id, fence, attempt, num(v[3]), now - num(v[4]), p, v[1]}
+  out[#out + 1] = {id, fence, attempt, num(v[3]), now - num(v[4]), p, v[1], v[7] or '', v[8] or '',
+                   v[9] or '', v[10] or '0'}
   call('HSET', k, 'state', 'processing', 'worker', worker, 'started_ms', now, 'ticks', -1, 'step', 0)
   call('ZADD', M .. ':running', now + lease_ms, id)
   publish(id, 'processing')

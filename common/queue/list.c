@@ -21,6 +21,27 @@ static const char *const worker_fields[] = {"name", "host", "version", "kernel",
 #define N_WORKER_TEXTS  6
 enum { WORKER_ID, WORKER_BEAT, WORKER_FIELDS };
 
+enum queue_worker_state
+queue_worker_state(const struct queue_worker *worker, int64_t now_ms)
+{
+    if (now_ms - worker->beat_ms > QUEUE_PRESENCE_MS)
+        return QUEUE_WORKER_LOST;
+    if (worker->is_quiet)
+        return QUEUE_WORKER_QUIET;
+    return worker->tasks > 0 || worker->busy > 0 ? QUEUE_WORKER_BUSY : QUEUE_WORKER_IDLE;
+}
+
+const char *
+queue_worker_state_name(enum queue_worker_state state)
+{
+    static const char *const names[] = {[QUEUE_WORKER_IDLE] = "idle",
+        [QUEUE_WORKER_BUSY] = "busy",
+        [QUEUE_WORKER_QUIET] = "quiet",
+        [QUEUE_WORKER_LOST] = "lost"};
+
+    return names[state];
+}
+
 int
 queue_workers_call(const struct queue *q, struct queue_call *call, struct error *err)
 {

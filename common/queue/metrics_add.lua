@@ -8,7 +8,7 @@
 -- Reply {code, refused}: 1 added, 2 it had been added before (the reply was lost); increments of
 --       fields there is no room for.
 -- Writes :sum, :batch:<process>, :gauges:<process>, :processes.
-local HEAD, FIELDS_MAX, BATCH_MS, SILENT_MS = 4, 20000, 86400000, 60000
+local HEAD, FIELDS_MAX, VALUE_MAX, BATCH_MS, SILENT_MS = 4, 20000, 1e15, 86400000, 60000
 local process, number, n_gauges = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if not process or process == '' or not whole(number) or not n_gauges or (#ARGV - HEAD) % 2 ~= 0 or
    HEAD + 2 * n_gauges > #ARGV then
@@ -37,7 +37,10 @@ for i = HEAD + 2 * n_gauges + 1, #ARGV, 2 do
   if is_full and call('HEXISTS', sum, ARGV[i]) == 0 then refused = refused + 1
   else
     local added = redis.pcall('HINCRBYFLOAT', sum, ARGV[i], ARGV[i + 1])
-    if type(added) == 'table' and added.err then call('HSET', sum, ARGV[i], ARGV[i + 1]) end -- it was no number
+    local now_is = type(added) == 'string' and tonumber(added)
+    if not now_is or now_is < tonumber(ARGV[i + 1]) or now_is > VALUE_MAX then
+      call('HSET', sum, ARGV[i], ARGV[i + 1])          -- what stood there was no sum of ours
+    end
   end
 end
 return {1, refused}

@@ -22,6 +22,7 @@
 #include "common/error.h"
 #include "common/id.h"
 #include "common/task.h"
+#include "common/trace.h"
 
 #define QUEUE_LEASE_MS          15000
 #define QUEUE_RENEW_MS          5000
@@ -45,6 +46,7 @@
 
 #define QUEUE_SWEEP_LIMIT    100  /* tasks one step of one sweep may move */
 #define QUEUE_SERIES_MAX     64   /* tasks of one submission */
+#define QUEUE_OWNER_MAX      128  /* bytes of an owner as a worker logs it */
 #define QUEUE_ERROR_TEXT_MAX 1000 /* bytes of a stored error message */
 
 /* Times and caps the scripts get with each call. queue_init() fills in the values above. */
@@ -121,6 +123,8 @@ struct queue_submission { /* texts may be NULL where absent */
     size_t webhook_size;
     unsigned webhook_events; /* 1u << task_status of each it wants to hear of; 0: every end */
     int64_t max_queued, max_bytes;
+    int64_t eta_ms;       /* estimated time to the result; 0: unknown */
+    const char *trace_id; /* W3C, [TRACE_ID_LEN] */
     size_t n_series;
     const struct queue_series *series;
 };
@@ -153,8 +157,12 @@ struct queue_lease {
     uint32_t crashes;
     uint32_t attempt;
     enum task_priority priority;
-    int64_t wait_ms; /* queued -> claimed, on Redis's clock */
-    void *input;     /* malloc'ed */
+    int64_t wait_ms;        /* queued -> claimed, on Redis's clock */
+    char group[ID_LEN + 1]; /* "" when it is no member */
+    char owner[QUEUE_OWNER_MAX + 1];
+    char trace_id[TRACE_ID_LEN + 1]; /* "" without one */
+    int64_t eta_ms;                  /* to the result, estimated at the submit; 0: unknown */
+    void *input;                     /* malloc'ed */
     size_t input_size;
 };
 struct queue_claim_request {

@@ -123,6 +123,14 @@ struct queue_worker {
     char name[128], host[128], version[64], kernel[32], model_version[128], weights_sha256[65];
     int64_t pid, slots, busy, tasks, context, rss_bytes, done, failed;
 };
+enum queue_worker_state {
+    QUEUE_WORKER_IDLE,
+    QUEUE_WORKER_BUSY,
+    QUEUE_WORKER_QUIET,
+    QUEUE_WORKER_LOST
+};
+enum queue_worker_state queue_worker_state(const struct queue_worker *worker, int64_t now_ms);
+const char *queue_worker_state_name(enum queue_worker_state state); /* "idle" */
 int queue_workers_call(const struct queue *q, struct queue_call *call, struct error *err);
 int queue_workers_parse(const redisReply *reply, int64_t *now_ms, size_t *n, struct error *err);
 /** queue_worker_parse(reply, i, out): worker ${i} of ${n}; numbers that are none are 0; -1: leave it out. */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEAD_ARGS       14
+#define HEAD_ARGS       16
 #define SERIES_ARGS     6
 #define EVENTS_TEXT_MAX (TASK_STATUS_COUNT * 12) /* the longest word is processing */
 
@@ -74,6 +74,8 @@ queue_submit_call(const struct queue *q, const struct queue_submission *s, struc
     queue_args_int(&a, s->max_queued);
     queue_args_int(&a, s->max_bytes);
     queue_args_text(&a, event_words(s->webhook_events, events));
+    queue_args_int(&a, s->eta_ms > 0 ? s->eta_ms : 0);
+    queue_args_text(&a, s->trace_id);
     for (size_t i = 0; i < s->n_series; i++) {
         const struct queue_series *one = &s->series[i];
 

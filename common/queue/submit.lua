@@ -3,21 +3,22 @@
 --
 -- KEYS  prefix
 -- ARGV  id priority owner idem digest same ttl_ms idem_ttl_ms max_attempts deadline_in_ms webhook
---       max_queued max_bytes hook_events, then per series: task_id cost_prefill cost_steps
+--       max_queued max_bytes hook_events eta_ms trace_id, then per series: task_id cost_prefill cost_steps
 --       horizon input about
 --       '' = absent, deadline_in_ms 0 = none, horizon 0 = unknown; hook_events: states the webhook wants to
 --       hear of, ",processing,failed,"; '' every end. `id` is the one task's own, else it names a group of them, of one or more.
+--       eta_ms: estimated time to the result, 0 unknown; both for whoever runs it.
 -- Reply {code, id}: 1 new, 2 same request (id is the first one's), 3 joined a twin (id is the twin's),
 --       -1 queue full, -2 bytes full, -3 same key or id for another request, -4 draining,
 --       -9 bad argument. No flags: Redis refuses the script when memory is full.
 -- Moves new ids into :queued:<p> and :list:<p>; writes :task:<id>, :group:<id>, :idem:, :same:, :owner:,
 --       :recent.
-local HEAD, EACH, LISTED_MAX = 14, 6, 10000
+local HEAD, EACH, LISTED_MAX = 16, 6, 10000
 local id, p, owner, idem, digest, same = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local ttl, idem_ttl, deadline_in = ARGV[7], ARGV[8], ARGV[10]
 local n, bytes, seen = (#ARGV - HEAD) / EACH, 0, {}
 if n < 1 or n ~= math.floor(n) or id == '' or digest == '' or not is_priority(p) then return {-9, id} end
-for _, i in ipairs({7, 8, 9, 10, 12, 13}) do
+for _, i in ipairs({7, 8, 9, 10, 12, 13, 15}) do
   if not whole(ARGV[i]) then return {-9, id} end
 end
 if num(ttl) < 1 or num(idem_ttl) < 1 then return {-9, id} end
@@ -79,6 +80,8 @@ for i = HEAD + 1, #ARGV, EACH do
     call('HSET', k, 'group', id, 'group_index', (i - HEAD - 1) / EACH)
     call('RPUSH', g .. ':tasks', one)
   end
+  if num(ARGV[15]) > 0 then call('HSET', k, 'eta_ms', ARGV[15]) end
+  if ARGV[16] ~= '' then call('HSET', k, 'trace_id', ARGV[16]) end
   if hears_of('processing') then call('HSET', k, 'hook_processing', 1) end
   enqueue(one, 'RPUSH')
 end
