@@ -108,12 +108,19 @@ count_reply(const struct exchange *e, int status)
 {
     const struct route *route = e->match.route;
     const char *pattern = route != NULL ? route->pattern : "other", *result = result_name(status);
+    const char *container = e->caller.name[0] != '\0' ? e->caller.name : "unknown";
     char code[16];
 
     snprintf(code, sizeof(code), "%d", status);
     metrics_count(METRIC_HTTP_RESPONSES, pattern, code);
     if (status == 413)
-        metrics_count(METRIC_REQUEST_SIZE_REJECTIONS, "unknown"); /* nobody has asked who it is */
+        metrics_count(METRIC_REQUEST_SIZE_REJECTIONS, container);
+    if (status == 429)
+        metrics_count(METRIC_RATE_LIMIT_HITS, container);
+    if (status == 401 || status == 403)
+        metrics_count(METRIC_SECURITY_EVENTS, "unauthorized", container);
+    else if (e->caller.name[0] != '\0')
+        metrics_count(METRIC_SECURITY_EVENTS, "authorized", container);
     metrics_observe(
         METRIC_REQUEST_DURATION, (double)(clock_monotonic_ms() - e->began_ms) / 1000, pattern);
     if (route == NULL || (route->flags & ROUTE_PREDICTS) == 0)

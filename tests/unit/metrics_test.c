@@ -292,7 +292,7 @@ what_no_version_of_ours_stores_is_left_out(void **state)
         {"tasks_total|tiny|urgent|completed", "1"},
         {"redis_up", "1"},
         {"decode_steps_total|"
-         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
             "1"},
     };
     struct metrics_set *set = metrics_set_new();
