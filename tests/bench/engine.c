@@ -289,9 +289,8 @@ tell_shares(const struct bench *b)
 static void
 write_greedy(const struct bench *b, const char *path)
 {
-    enum { PAST = 400, HORIZON = 120 };
-    size_t past = PAST < b->context / 2 ? PAST : b->context / 2;
-    size_t horizon = HORIZON < b->context / 4 ? HORIZON : b->context / 4;
+    enum { past = 400 };
+    size_t horizon = b->context < past ? 10 : 120; /* of both there are rows */
     struct forecast_options options = options_of(1, FORECAST_FIT);
     struct series s = make_series(past, horizon);
     struct cJSON *out = report_new("greedy"), *list;

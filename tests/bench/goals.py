@@ -30,7 +30,8 @@ def engine(run):
     if one:
         found.append(goal("one request, fit, over its floor", one["value"] / one["floor"], 1.25, True, "x", _forecast_bound(run, one)))
     slower = (f"{SERVICE_SECONDS} s were measured on a CPU with P = 230 GFLOP/s and B = 40 GB/s, this one has "
-              f"{run['machine']['flops'] * 1e-9:.0f} and {run['machine']['bytes_per_second'] * 1e-9:.0f}")
+              f"{run['machine']['flops'] * 1e-9:.0f} and {run['machine']['bytes_per_second'] * 1e-9:.0f}; "
+              "scripts/bench torch compares on one machine")
     for r, limit in ((one, 65), (exact, 20)):
         if r:
             found.append(goal(f"{r['where']['window']}: times faster than the FastAPI service's {SERVICE_SECONDS} s",
@@ -57,8 +58,48 @@ def api(run):
     return found
 
 
-BY_BENCHMARK = {"engine": engine, "api": api}
-OF_SMALL = {"engine"}   # goals for Kronos-small
+def torch(run):
+    found = []
+    for samples, limit in ((1, 2.3), (5, 4), (30, 6)):
+        r = saved.row(run, f"PyTorch / ours, S={samples}")
+        if r:
+            found.append(goal(f"times faster than PyTorch with a KV cache, S={samples}", r["value"], limit, False, "x",
+                              f"PyTorch {shown(r['detail']['torch_s'], 's')}, ours {shown(r['detail']['ours_s'], 's')}, of which "
+                              f"{shown(r['detail']['floor_s'], 's')} are the floor: at most {r['detail']['torch_s'] / r['detail']['floor_s']:.1f} x"))
+    slow = "extrapolated from single steps of PyTorch"
+    r = saved.row(run, "reference / ours, exact S=1")
+    if r:
+        found.append(goal("exact: times faster than the reference's way, this machine", r["value"], 20, False, "x", slow))
+    r = saved.row(run, "reference / ours, fit S=1")
+    if r:
+        found.append(goal("fit: times faster than the reference's way, this machine", r["value"], 65, False, "x", slow))
+    return found
+
+
+def service(run):
+    found = []
+    best = max((r for r in run["rows"] if r["name"].startswith("saturated 2 workers")), key=lambda r: r["value"], default=None)
+    if best:
+        bound = (f"P = {run['machine']['flops'] * 1e-9:.0f} GFLOP/s and B = {run['machine']['bytes_per_second'] * 1e-9:.0f} GB/s allow "
+                 f"{shown(best['floor'], best['unit'])} with these slots ({best['value'] / best['floor']:.0%} of that is reached); "
+                 "the goal is for P = 230 GFLOP/s")
+        found.append(goal("saturated, 2 workers, fit: series per second", best["value"], 9, False, "/s", bound))
+    r = saved.row(run, "urgent behind low / idle, p95")
+    if r:
+        found.append(goal("urgent behind a full backlog of low, p95 over that of an idle service", r["value"], 2.5, True, "x",
+                          r["detail"].get("bound", "")))
+    r = saved.row(run, "memory of 4 workers")
+    if r:
+        found.append(goal("memory of 4 workers (PSS)", r["value"], r["where"]["goal_bytes"], True, "B",
+                          "see the parts in its row"))
+    r = saved.row(run, "worker start to ready")
+    if r:
+        found.append(goal("worker start to ready, weights in page cache", r["value"], 0.3, True, "s", "see its row"))
+    return found
+
+
+BY_BENCHMARK = {"engine": engine, "api": api, "torch": torch, "service": service}
+OF_SMALL = {"engine", "torch", "service"}   # goals for Kronos-small
 
 
 def of(run):

@@ -44,14 +44,16 @@ def run(name, *arguments):
     return finish(start(name, *arguments))
 
 
-def machine(folder, both=False):
-    """P and B; with `both` also what each core has left while the other is as busy."""
-    arguments = ("engine", "--only", "machine", folder / "model", folder / "tokenizer")
-    found = run(*arguments)["machine"]
+def machine(folder, both=False, context=512):
+    """P and B, and what a task costs a core at least, by slots; with `both` also for two cores that are busy at once."""
+    arguments = ("engine", "--only", "machine", "--max-context", context, folder / "model", folder / "tokenizer")
+    alone = run(*arguments)
+    found, shares = alone["machine"], [alone.get("shares", {})]
     if both:
-        pair = [finish(p)["machine"] for p in [start(*arguments) for _ in range(2)]]
-        found["both"] = {name: min(m[name] for m in pair) for name in ("flops", "bytes_per_second")}
-    return found
+        pair = [finish(p) for p in [start(*arguments) for _ in range(2)]]
+        found["both"] = {name: min(m["machine"][name] for m in pair) for name in ("flops", "bytes_per_second")}
+        shares.append(pair[0].get("shares", {}))
+    return found, shares
 
 
 def commit():

@@ -48,11 +48,15 @@ def detail(r):
     parts = []
     for name, value in r.get("detail", {}).items():
         if isinstance(value, str):
-            parts.append(f"{name} {value}")
+            continue  # a sentence: for the goals
         elif name.endswith("share"):
             parts.append(f"{name[:-6].replace('_', ' ')} {100 * value:.0f} % of a core")
         elif name == "redis_cpu_per_task":
             parts.append(f"Redis {shown(value, 's')} a task")
+        elif name.endswith("_s"):
+            parts.append(f"{name[:-2].replace('_', ' ')} {shown(value, 's')}")
+        elif unit == "1/s" and float(value).is_integer():
+            parts.append(f"{name.replace('_', ' ')} {value:.0f}")
         else:
             parts.append(f"{name.replace('_', ' ')} {shown(value, unit)}")
     return ", ".join(parts)
