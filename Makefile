@@ -329,8 +329,7 @@ ENGINE_BATCH := $(B)/scripts/training/engine_batch
 $(ENGINE_BATCH): $(ENGINE_BATCH).o $(LIBKRONOS) $(B)/common/error.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
 engine-batch: $(ENGINE_BATCH) ## build what scripts/evaluate-model runs
-bench: ## build the benchmarks
-	$(MAKE) MODE=release $(BENCHES:%=build/release/tests/bench/%)
+bench: $(BENCHES:%=$(B)/tests/bench/%) ## build the programs behind scripts/bench
 .PHONY: unit-tests model-tests test-tools engine-batch
 .SECONDARY:
 
