@@ -204,7 +204,8 @@ LIBCOMMON := $(B)/libcommon.a
 LIBKRONOS := $(B)/libkronos.a
 
 COMMON_LIBS := $(call pkg,libs,hiredis) $(call pkg,libs,libevent) $(call pkg,libs,$(MSGPACK)) $(call pkg,libs,uuid) $(call pkg,libs,libcrypto) -lm
-KRONOS_LIBS := $(call pkg,libs,openblas) $(call pkg,libs,libcjson) -lm -lpthread
+KRONOS_LIBS := $(call pkg,libs,libcjson) -lm -lpthread
+BLAS_LIBS := $(call pkg,libs,openblas)
 CPPFLAGS += $(call pkg,cflags,hiredis libevent $(MSGPACK) openblas uuid libcjson libcrypto libcurl)
 SYSTEMD_LIBS := $(shell $(PKG_CONFIG) --exists libsystemd && $(PKG_CONFIG) --libs libsystemd)
 # `make V=1` shows the commands
@@ -298,7 +299,7 @@ $(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libtestsupport.a $(B)/liba
 $(B)/tests/unit/queue_model_test: $(B)/tests/support/script_versions.o
 $(B)/tests/unit/queue_model_test: LDFLAGS += -Wl,--wrap=redisCommandArgv
 
-# The model's tests link the model objects, error.o, BLAS and cJSON, nothing else: the proof that
+# The model's tests link the model objects, error.o and cJSON, nothing else: the proof that
 # worker/kronos knows nothing of the rest.
 MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c tests/model/weight_image.c tests/model/engine_run.c)
 $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
@@ -309,7 +310,7 @@ BENCHES := api engine load queue
 BENCH_SUPPORT := $(call obj,tests/bench/measure.c tests/bench/report.c)
 BENCH_ENGINE := $(call obj,tests/bench/machine.c tests/bench/floor.c)
 $(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(BENCH_ENGINE) $(BENCH_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
-	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(BLAS_LIBS) $(KRONOS_LIBS)
 
 $(B)/tests/bench/api: $(call obj,tests/bench/api.c tests/bench/api_requests.c tests/bench/repeat.c tests/support/redis_server.c) $(BENCH_SUPPORT) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson)

@@ -152,21 +152,6 @@ await_redis(const struct worker *w, int64_t until_ms, struct error *err)
     }
 }
 
-static void
-tune_blas(const struct worker *w)
-{
-    const char *core = kernels_blas_core();
-
-    if (!kernels_blas_threads(w->settings.threads))
-        log_warning(LOGGER, "this BLAS cannot be told how many threads to use",
-            LOG_INT("threads", w->settings.threads));
-    if (kernels_cpu_has_avx512() && strcasecmp(core, "SkylakeX") != 0 &&
-        strcasecmp(core, "Cooperlake") != 0 && strcasecmp(core, "SapphireRapids") != 0)
-        log_warning(LOGGER,
-            "the CPU has AVX-512 and BLAS does not use it: is OPENBLAS_CORETYPE set?",
-            LOG_TEXT("blas_core", core));
-}
-
 /* Map, warm up and hash the weights. */
 static int
 load_model(struct worker *w, struct error *err)
@@ -176,7 +161,6 @@ load_model(struct worker *w, struct error *err)
 
     if (reader == NULL)
         return -1;
-    tune_blas(w);
     if ((w->model = model_open(s->model_dir, s->tokenizer_dir, NULL, err)) == NULL ||
         (w->engine = engine_new(s, w->handoff, w->model, err)) == NULL ||
         engine_warm_up(w->engine, err) == -1) {
@@ -202,8 +186,7 @@ log_ready(const struct worker *w, int64_t started_at_ms)
         LOG_TEXT("tokenizer_sha256", w->identity.tokenizer_sha256),
         LOG_INT("parameters", w->model->n_parameters),
         LOG_INT("tokenizer_parameters", w->model->n_tokenizer_parameters),
-        LOG_TEXT("kernel", kernels_name()), LOG_TEXT("blas_core", kernels_blas_core()),
-        LOG_INT("pool_bytes", engine_pool_bytes(w->engine)));
+        LOG_TEXT("kernel", kernels_name()), LOG_INT("pool_bytes", engine_pool_bytes(w->engine)));
     log_info(LOGGER, "ready", LOG_TEXT("event", "ready"), LOG_TEXT("worker_id", s->worker),
         LOG_TEXT("model", s->name), LOG_TEXT("redis", redis), LOG_INT("slots", s->slots),
         LOG_INT("reserve", s->reserve), LOG_INT("context", s->max_context),

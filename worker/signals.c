@@ -1,7 +1,7 @@
 /*
  * signals.c - A handler that writes one byte to a pipe.
  *
- * Not signalfd: OpenBLAS starts its threads before main() can block anything, and a
+ * Not signalfd: a library may start threads before main() can block anything, and a
  * signal they do not block would take its default action there and end the process. The
  * handler runs in whichever thread the signal reaches. Our own threads block these
  * signals, so that no Redis call of theirs is interrupted; main lets them in while it

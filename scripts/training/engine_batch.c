@@ -145,7 +145,7 @@ main(int argc, char **argv)
         shape.horizon < 1 || shape.horizon > FORECAST_HORIZON_MAX)
         die("up to 100000 series of up to 512 candles, horizons up to 512");
 
-    struct model *model = model_open(model_dir, tokenizer_dir, &err);
+    struct model *model = model_open(model_dir, tokenizer_dir, NULL, &err);
     if (model == NULL)
         die(err.text);
     const struct forecast_pool_options pool_options = {

@@ -80,7 +80,7 @@ def test_an_idle_worker_sends_less_than_ten_commands_a_second(service):
 @needs_release
 def test_an_idle_worker_uses_less_than_half_a_percent_of_a_core(service):
     worker = service.start_worker()
-    passes(1)  # the threads that BLAS starts spin for a tenth of a second before they sleep
+    passes(1)  # what starting left to do
     before = cpu_seconds(worker.pid)
     passes(IDLE_SECONDS)
     used = cpu_seconds(worker.pid) - before

@@ -127,9 +127,9 @@ the_engine_is_the_twin_at_every_length_of_odd_widths(void **state)
     check_every_length("tail-seed7", golden_is_full() ? 48 : CONTEXT);
 }
 
-/* Long prefills go through BLAS (from 32 rows on), short ones and steps through own kernels. */
+/* Prefills of many tiles of rows. */
 static void
-a_prefill_through_blas_is_the_twin_too(void **state)
+a_long_prefill_is_the_twin_too(void **state)
 {
     static const size_t lengths[] = {31, 32, 33, 43, 44, 48, 51};
 
@@ -468,7 +468,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_engine_is_the_twin_at_every_length_of_tiny),
         cmocka_unit_test(the_engine_is_the_twin_at_every_length_of_odd_widths),
-        cmocka_unit_test(a_prefill_through_blas_is_the_twin_too),
+        cmocka_unit_test(a_long_prefill_is_the_twin_too),
         cmocka_unit_test(every_instruction_set_is_the_twin),
         cmocka_unit_test(without_overflow_all_windows_return_the_same_bytes),
         cmocka_unit_test(a_horizon_as_long_as_the_context_is_the_twin_too),

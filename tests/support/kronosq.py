@@ -35,7 +35,6 @@ def wait_for(condition, seconds, what=None):
 def environment(**settings):
     """The environment of a daemon: nothing of ours leaks in, sanitizers on."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KRONOS_")}
-    kept.pop("OPENBLAS_CORETYPE", None)
     kept.update({name: str(value) for name, value in settings.items()})
     return kept
 

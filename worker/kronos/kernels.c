@@ -1,5 +1,5 @@
 /*
- * kernels.c - Which kernels this CPU gets, those for any CPU, and the only calls of BLAS.
+ * kernels.c - Which kernels this CPU gets, and those for any CPU.
  *
  * The portable set is the same source over vectors of 4 floats that the compiler lowers to
  * whatever it has (SSE2, NEON, plain registers). It multiplies, rounds and adds where the
@@ -7,17 +7,12 @@
  */
 #include "worker/kronos/kernels.h"
 
-#include <cblas.h>
 #include <stdatomic.h>
 
 #include "worker/kronos/kernels_internal.h"
 
-/* Serial and OpenMP builds of OpenBLAS, or another BLAS, may lack these. */
-extern void openblas_set_num_threads(int n) __attribute__((weak));
-extern char *openblas_get_corename(void) __attribute__((weak));
-
 #define VW     4
-#define TILE_M 6
+#define TILE_M 2 /* 2 x 4 sums, 4 keys or values and 2 inputs in 16 registers */
 
 #define PACKED_VECTORS_1    8
 #define PACKED_VECTORS_2    4
@@ -98,20 +93,10 @@ v_min(V a, V b)
     return (V)(((VI)a & is_a) | ((VI)b & ~is_a));
 }
 
-static inline V
-v_sum4(V a, V b, V c, V d)
-{
-    V ab = __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
-    V cd = __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
-
-    return __builtin_shufflevector(ab, cd, 0, 1, 4, 5) +
-           __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-}
-
 static inline float
 v_sum(V v)
 {
-    return v_sum4(v, v, v, v)[0];
+    return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
 static inline float
@@ -142,8 +127,8 @@ cpu_has_avx2(void)
 #endif
 }
 
-bool
-kernels_cpu_has_avx512(void)
+static bool
+cpu_has_avx512(void)
 {
 #if defined(__x86_64__)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
@@ -159,7 +144,7 @@ kernels_choose(const char *name)
 {
     /* Best first. */
     const struct kernel_set *sets[] = {
-        kernels_cpu_has_avx512() ? kernels_avx512 : NULL,
+        cpu_has_avx512() ? kernels_avx512 : NULL,
         cpu_has_avx2() ? kernels_avx2 : NULL,
         &portable,
     };
@@ -191,29 +176,7 @@ kernels_name(void)
     return kernels()->name;
 }
 
-bool
-kernels_blas_threads(int n)
-{
-    if (openblas_set_num_threads == NULL)
-        return false;
-    openblas_set_num_threads(n);
-    return true;
-}
-
-const char *
-kernels_blas_core(void)
-{
-    return openblas_get_corename == NULL ? "unknown" : openblas_get_corename();
-}
-
 /* ---- the calls ---- */
-
-void
-kernels_linear_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct kernels_linear *l)
-{
-    kernels()->linear_rows(y, y_stride, x, x_stride, n_rows, l);
-}
 
 void
 kernels_packed(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
@@ -227,31 +190,6 @@ kernels_packed_anywhere(float *y, size_t y_stride, const float *x, size_t x_stri
     const struct packed *p, bool is_added)
 {
     portable.packed(y, y_stride, x, x_stride, n_rows, p, is_added);
-}
-
-void
-kernels_linear_whole(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct kernels_linear *l)
-{
-    bool is_added = l->is_added;
-
-    if (l->bias != NULL) {
-        for (size_t m = 0; m < n_rows; m++) {
-            float *restrict ym = y + m * y_stride;
-            const float *restrict bias = l->bias;
-
-            if (l->is_added) {
-                for (size_t n = 0; n < l->n_out; n++)
-                    ym[n] += bias[n];
-            } else {
-                memcpy(ym, bias, l->n_out * sizeof(float));
-            }
-        }
-        is_added = true;
-    }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n_rows, (blasint)l->n_out,
-        (blasint)l->n_in, 1.0f, x, (blasint)x_stride, l->weight, (blasint)l->n_in,
-        is_added ? 1.0f : 0.0f, y, (blasint)y_stride);
 }
 
 void

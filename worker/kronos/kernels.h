@@ -1,13 +1,12 @@
 /*
  * kernels.h - The arithmetic under the model: equations over float32 arrays, no model in sight.
  *
- * Two families of matrix product. kernels_linear_rows() has one fixed order of summation: the
- * value of a row is the same whatever the number of rows beside it, so sequences of different
- * tasks may share a call. kernels_linear_whole() is OpenBLAS, fast for many rows, and a row
- * may come out different in another company: it is for the rows of one task alone.
+ * There is one matrix product, kernels_packed(), for any number of rows. It has one order of
+ * summation: the value of a row is the same whatever the number of rows beside it, so
+ * sequences of different tasks share a call.
  *
- * Everything but kernels_linear_whole() exists for AVX-512, for AVX2 with FMA and for any
- * other machine; the best is chosen at the first use, or by kernels_choose().
+ * Everything exists for AVX-512, for AVX2 with FMA and F16C and for any other machine; the best
+ * is chosen at the first use, or by kernels_choose().
  *
  * Letters: M rows, N outputs, K inputs, d width, e width of a head, n positions.
  */
@@ -34,23 +33,6 @@
  */
 int kernels_choose(const char *name);
 const char *kernels_name(void); /* of the set in use */
-
-/** kernels_blas_threads(n): threads of OpenBLAS; false where the library cannot be told. */
-bool kernels_blas_threads(int n);
-const char *kernels_blas_core(void); /* what OpenBLAS took this CPU for; "unknown" if mute */
-bool kernels_cpu_has_avx512(void);   /* to warn when the core above does not know it */
-
-/** y[m,:] (+)= x[m,:] W^T + b.  x [M,K], W [N,K], b [N] or NULL, y [M,N]; strides in floats. */
-struct kernels_linear {
-    const float *weight; /* [N, K] */
-    const float *bias;   /* [N] or NULL */
-    size_t n_out, n_in;  /* N, K */
-    bool is_added;       /* to what y holds, else y is overwritten */
-};
-void kernels_linear_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct kernels_linear *l);
-void kernels_linear_whole(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct kernels_linear *l);
 
 /**
  * y[m,:] (+)= x[m,:] W^T + b over packed weights (packed.h). An output is summed in one

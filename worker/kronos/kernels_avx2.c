@@ -11,7 +11,7 @@
 #include <immintrin.h>
 
 #define VW     8
-#define TILE_M 6
+#define TILE_M 2 /* 2 x 4 sums, 4 keys or values and 2 inputs in 16 registers */
 
 #define PACKED_VECTORS_1    8
 #define PACKED_VECTORS_2    4
@@ -20,7 +20,6 @@
 typedef __m256 V;
 typedef int VI __attribute__((vector_size(32)));
 typedef unsigned VU __attribute__((vector_size(32)));
-typedef float f4_sum __attribute__((vector_size(16)));
 
 static inline __m256i
 first_lanes(size_t n)
@@ -82,21 +81,13 @@ v_min(V a, V b)
     return _mm256_min_ps(a, b);
 }
 
-static inline f4_sum
-v_sum4(V a, V b, V c, V d)
-{
-    __m256 ab = _mm256_unpacklo_ps(a, b) + _mm256_unpackhi_ps(a, b);
-    __m256 cd = _mm256_unpacklo_ps(c, d) + _mm256_unpackhi_ps(c, d);
-    __m256 sum = (__m256)_mm256_unpacklo_pd((__m256d)ab, (__m256d)cd) +
-                 (__m256)_mm256_unpackhi_pd((__m256d)ab, (__m256d)cd);
-
-    return (f4_sum)(_mm256_castps256_ps128(sum) + _mm256_extractf128_ps(sum, 1));
-}
-
 static inline float
 v_sum(V v)
 {
-    return v_sum4(v, v, v, v)[0];
+    __m128 sum = _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1);
+
+    sum += _mm_movehl_ps(sum, sum);
+    return _mm_cvtss_f32(_mm_add_ss(sum, _mm_shuffle_ps(sum, sum, 1)));
 }
 
 static inline float

@@ -20,7 +20,6 @@
 typedef __m512 V;
 typedef int VI __attribute__((vector_size(64)));
 typedef unsigned VU __attribute__((vector_size(64)));
-typedef float f4_sum __attribute__((vector_size(16)));
 
 static inline V
 v_load(const float *p)
@@ -76,22 +75,10 @@ v_min(V a, V b)
     return _mm512_min_ps(a, b);
 }
 
-static inline f4_sum
-v_sum4(V a, V b, V c, V d)
-{
-    __m512 ab = _mm512_unpacklo_ps(a, b) + _mm512_unpackhi_ps(a, b);
-    __m512 cd = _mm512_unpacklo_ps(c, d) + _mm512_unpackhi_ps(c, d);
-    __m512 sum = (__m512)_mm512_unpacklo_pd((__m512d)ab, (__m512d)cd) +
-                 (__m512)_mm512_unpackhi_pd((__m512d)ab, (__m512d)cd);
-    __m256 half = _mm512_castps512_ps256(sum) + _mm512_extractf32x8_ps(sum, 1);
-
-    return (f4_sum)(_mm256_castps256_ps128(half) + _mm256_extractf128_ps(half, 1));
-}
-
 static inline float
 v_sum(V v)
 {
-    return v_sum4(v, v, v, v)[0];
+    return _mm512_reduce_add_ps(v);
 }
 
 static inline float

@@ -11,8 +11,6 @@
 
 struct kernel_set {
     const char *name;
-    void (*linear_rows)(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-        const struct kernels_linear *l);
     void (*packed)(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
         const struct packed *p, bool is_added);
     void (*rms)(float *y, const float *x, const float *w, size_t n_rows, size_t d);

@@ -6,13 +6,12 @@
  *
  *   V, VI, VW            a GCC vector of VW floats, one of VW 32-bit integers, their number
  *   PACKED_VECTORS_1, _2, _MORE   vectors of outputs against one, two, more rows of x
- *   TILE_M               rows of x (or queries) held in registers against 4 vectors
+ *   TILE_M               queries held in registers against 4 vectors
  *   v_load v_store       unaligned
  *   v_load_part v_store_part (.., n)   the first n < VW floats, the rest 0 / untouched
  *   v_load_half          VW halves, widened
  *   v_set v_fma v_max v_min            v_fma(a, b, c) = a * b + c; v_max and v_min pass on a
  *                                      NaN in the second operand
- *   v_sum4(a, b, c, d)   the four sums over lanes, each by the same tree
  *   v_sum v_top          sum and maximum over lanes
  *
  * The promise of kernels.h rests on this: one output has one accumulator (or, in rms, four),
@@ -29,152 +28,8 @@
 #define INLINE static inline __attribute__((always_inline))
 
 #define PACKED_VECTORS (PACKED_PANEL / VW)
-#define TILE_N         4  /* rows of W, or vectors of positions, in registers */
-#define ROWS_IN_CACHE  96 /* rows of x swept against one tile of W: 192 KB at K = 512, in L2 */
-
-typedef float f4 __attribute__((vector_size(16)));
-
-INLINE f4
-f4_load(const float *p)
-{
-    f4 v;
-
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-/* ---- y = x W^T + b ---- */
-
-/* A tile of n_rows x 4 outputs; n_valid of the 4 are stored. */
-INLINE void
-linear_tile(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w, size_t n,
-    size_t n_valid, const struct kernels_linear *l, const int n_rows)
-{
-    size_t n_in = l->n_in, k;
-    const float *wn[TILE_N];
-    float bias[TILE_N] = {0};
-    V sum[TILE_M][TILE_N];
-
-    for (int j = 0; j < TILE_N; j++) {
-        /* Outputs past the end repeat the last one and are not stored. */
-        size_t row = (size_t)j < n_valid ? (size_t)j : n_valid - 1;
-
-        wn[j] = w + row * n_in;
-        if (l->bias != NULL)
-            bias[j] = l->bias[n + row];
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < n_rows; m++)
-#pragma GCC unroll 4
-        for (int j = 0; j < TILE_N; j++)
-            sum[m][j] = v_set(0.0f);
-
-    for (k = 0; k + VW <= n_in; k += VW) {
-        V wk[TILE_N];
-
-#pragma GCC unroll 4
-        for (int j = 0; j < TILE_N; j++) {
-            wk[j] = v_load(wn[j] + k);
-            /* Tiles of W follow one another in memory: fetch in that order, two tiles ahead. */
-            __builtin_prefetch(w + TILE_N * (2 * n_in + k) + (size_t)j * VW, 0, 2);
-        }
-#pragma GCC unroll 8
-        for (int m = 0; m < n_rows; m++) {
-            V xk = v_load(x + (size_t)m * x_stride + k);
-
-#pragma GCC unroll 4
-            for (int j = 0; j < TILE_N; j++)
-                sum[m][j] = v_fma(xk, wk[j], sum[m][j]);
-        }
-    }
-    if (k < n_in) {
-        V wk[TILE_N];
-
-#pragma GCC unroll 4
-        for (int j = 0; j < TILE_N; j++)
-            wk[j] = v_load_part(wn[j] + k, n_in - k);
-#pragma GCC unroll 8
-        for (int m = 0; m < n_rows; m++) {
-            V xk = v_load_part(x + (size_t)m * x_stride + k, n_in - k);
-
-#pragma GCC unroll 4
-            for (int j = 0; j < TILE_N; j++)
-                sum[m][j] = v_fma(xk, wk[j], sum[m][j]);
-        }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < n_rows; m++) {
-        f4 out = v_sum4(sum[m][0], sum[m][1], sum[m][2], sum[m][3]) + f4_load(bias);
-        float *ym = y + (size_t)m * y_stride;
-        float old[TILE_N] = {0};
-
-        if (l->is_added) {
-            memcpy(old, ym, n_valid * sizeof(float));
-            out += f4_load(old);
-        }
-        if (n_valid == TILE_N)
-            memcpy(ym, &out, sizeof(out));
-        else
-            memcpy(ym, &out, n_valid * sizeof(float));
-    }
-}
-
-/* The remainder sizes are instances of the same code, so that a row never sees its company. */
-INLINE void
-linear_tile_any(float *y, size_t y_stride, const float *x, size_t x_stride, const float *w,
-    size_t n, size_t n_valid, const struct kernels_linear *l, size_t n_rows)
-{
-    switch (n_rows) {
-    case 1:
-        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 1);
-        break;
-    case 2:
-        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 2);
-        break;
-#if TILE_M > 2
-    case 3:
-        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 3);
-        break;
-#endif
-#if TILE_M > 3
-    case 4:
-        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 4);
-        break;
-    case 5:
-        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 5);
-        break;
-    case 6:
-        linear_tile(y, y_stride, x, x_stride, w, n, n_valid, l, 6);
-        break;
-#endif
-    default:
-        break;
-    }
-}
-
-static void
-linear_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct kernels_linear *l)
-{
-    for (size_t top = 0; top < n_rows; top += ROWS_IN_CACHE) {
-        size_t rows = n_rows - top < ROWS_IN_CACHE ? n_rows - top : ROWS_IN_CACHE;
-        size_t tiles = (rows + TILE_M - 1) / TILE_M;
-        size_t bigger = rows % tiles, size = rows / tiles; /* 8 rows are 4 + 4, not 6 + 2 */
-
-        for (size_t n = 0; n < l->n_out; n += TILE_N) {
-            size_t n_valid = l->n_out - n < TILE_N ? l->n_out - n : TILE_N;
-            size_t m = top;
-
-            for (size_t t = 0; t < tiles; t++) {
-                size_t take = size + (t < bigger);
-
-                linear_tile_any(y + m * y_stride + n, y_stride, x + m * x_stride, x_stride,
-                    l->weight + n * l->n_in, n, n_valid, l, take);
-                m += take;
-            }
-        }
-    }
-}
+#define PACKED_ROWS    6 /* rows of x in registers against the outputs of a panel */
+#define TILE_N         4 /* vectors of positions, or of a head, in registers */
 
 /* ---- y = x W^T + b ---- */
 
@@ -214,7 +69,7 @@ packed_tile(float *sum, const float *x, size_t x_stride, const void *w, size_t n
     for (size_t k = 0; k < n_in;) {
         size_t end = n_in - k < SUM_BLOCK ? n_in : k + SUM_BLOCK;
         bool is_first = k == 0;
-        V s[TILE_M][PACKED_VECTORS];
+        V s[PACKED_ROWS][PACKED_VECTORS];
 
 #pragma GCC unroll 8
         for (int m = 0; m < n_rows; m++)
@@ -341,7 +196,7 @@ packed_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n
 {
     size_t weight_bytes = format == PACKED_F16 ? sizeof(uint16_t) : sizeof(float);
     size_t panel_bytes = PACKED_PANEL * (sizeof(float) + p->n_in * weight_bytes);
-    size_t tiles = (n_rows + TILE_M - 1) / TILE_M;
+    size_t tiles = (n_rows + PACKED_ROWS - 1) / PACKED_ROWS;
     size_t bigger = n_rows % tiles, size = n_rows / tiles; /* 8 rows are 4 + 4, not 6 + 2 */
     size_t sweeps = tiles * (PACKED_VECTORS / packed_width(size));
     const unsigned char *panel = p->bytes;
@@ -354,7 +209,7 @@ packed_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n
 
         for (size_t t = 0; t < tiles; t++) {
             size_t take = size + (t < bigger), width = (size_t)packed_width(take) * VW;
-            _Alignas(64) float sum[TILE_M * PACKED_PANEL];
+            _Alignas(64) float sum[PACKED_ROWS * PACKED_PANEL];
 
             for (size_t j = 0; j < PACKED_PANEL; j += width) {
                 struct ahead ahead;
@@ -697,8 +552,8 @@ mix(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v, 
 
 #define KERNEL_SET(its_name)                                                                       \
     {                                                                                              \
-        .name = its_name, .linear_rows = linear_rows, .packed = packed_product, .rms = rms,        \
-        .silu_mul = silu_mul, .exp = exp_all, .scores = scores, .softmax = softmax, .mix = mix     \
+        .name = its_name, .packed = packed_product, .rms = rms, .silu_mul = silu_mul,              \
+        .exp = exp_all, .scores = scores, .softmax = softmax, .mix = mix                           \
     }
 
 #endif /* WORKER_KRONOS_KERNELS_VECTOR_H */
