@@ -38,7 +38,7 @@ secret_file_read(const char *path, size_t *len, struct error *err)
 {
     /* not blocking, so that opening a FIFO does not wait for a writer */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    size_t size, used = 0;
+    size_t size = 0, used = 0;
     char *text = NULL;
     ssize_t n = 0;
 
