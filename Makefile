@@ -105,6 +105,7 @@ KRONOS_SRC := \
 WORKER_SRC := \
 	worker/main.c \
 	worker/settings.c \
+	worker/bundled_model.c \
 	worker/signals.c \
 	worker/link.c \
 	worker/lists.c \

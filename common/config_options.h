@@ -83,7 +83,7 @@ X(METRICS_AUTH, "KRONOS_METRICS_AUTH", "metrics-auth", BOOL, "false", 0, 0, A, "
 X(PUBLIC_URL, "KRONOS_PUBLIC_URL", "public-url", TEXT, NULL, 0, 0, A | H,
     "start of result URLs in webhooks")
 X(MODEL_PATH, "KRONOS_MODEL_PATH", "model", TEXT, NULL, 0, 0, W,
-    "directory with config.json and model.safetensors")
+    "directory with config.json and model.safetensors; default: the bundled kronos-demo")
 X(TOKENIZER_PATH, "KRONOS_TOKENIZER_PATH", "tokenizer", TEXT, NULL, 0, 0, W,
     "the tokenizer's directory; default: tokenizer in or beside the model")
 X(MODEL_NAME, "KRONOS_MODEL_NAME", "name", TEXT, "kronos-small", 0, 0, W,

@@ -187,6 +187,11 @@ log_ready(const struct worker *w, int64_t started_at_ms)
         LOG_INT("parameters", w->model->n_parameters),
         LOG_INT("tokenizer_parameters", w->model->n_tokenizer_parameters),
         LOG_TEXT("kernel", kernels_name()), LOG_INT("pool_bytes", engine_pool_bytes(w->engine)));
+    if (s->is_bundled)
+        log_warning(LOGGER,
+            "no --model was given: the bundled demonstration model answers, which is not for "
+            "trading",
+            LOG_TEXT("model", s->name), LOG_TEXT("model_version", w->identity.model_version));
     log_info(LOGGER, "ready", LOG_TEXT("event", "ready"), LOG_TEXT("worker_id", s->worker),
         LOG_TEXT("model", s->name), LOG_TEXT("redis", redis), LOG_INT("slots", s->slots),
         LOG_INT("reserve", s->reserve), LOG_INT("context", s->max_context),

@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "worker/bundled_model.h"
+
 #define READ_BYTES ((size_t)1024 * 1024)
 #define SHORT_HASH 12 /* digits of it in a default version */
 
@@ -172,8 +174,8 @@ model_identity_finish(
     if (identity != NULL && status == 0) {
         memcpy(identity->weights_sha256, r->model.sha256, sizeof(r->model.sha256));
         memcpy(identity->tokenizer_sha256, r->tokenizer.sha256, sizeof(r->tokenizer.sha256));
-        make_version(
-            identity->model_version, r->settings->model_id, r->settings->name, r->model.sha256);
+        make_version(identity->model_version, r->settings->model_id,
+            r->settings->is_bundled ? BUNDLED_MODEL_NAME : r->settings->name, r->model.sha256);
         make_version(identity->tokenizer_version, r->settings->tokenizer_id, "tokenizer",
             r->tokenizer.sha256);
     }

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "worker/bundled_model.h"
+
 static bool
 is_directory(const char *path)
 {
@@ -20,19 +22,24 @@ is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+static int
+take_path(char *to, size_t size, const char *name, const char *given, struct error *err)
+{
+    if (strlen(given) >= size)
+        return error_set(err, ERR_INVALID, "%s is longer than %zu bytes", name, size - 1);
+    strcpy(to, given);
+    return 0;
+}
+
 /* The tokenizer as the hub's two repositories are usually laid out: in the model's folder or beside it. */
 static int
 find_tokenizer(struct worker_settings *s, const char *given, struct error *err)
 {
     static const char *const places[] = {"tokenizer", "../tokenizer"};
 
-    if (given != NULL) {
-        if (strlen(given) >= sizeof(s->tokenizer_dir))
-            return error_set(err, ERR_INVALID, "KRONOS_TOKENIZER_PATH is longer than %zu bytes",
-                sizeof(s->tokenizer_dir) - 1);
-        strcpy(s->tokenizer_dir, given);
-        return 0;
-    }
+    if (given != NULL)
+        return take_path(
+            s->tokenizer_dir, sizeof(s->tokenizer_dir), "KRONOS_TOKENIZER_PATH", given, err);
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         int n =
             snprintf(s->tokenizer_dir, sizeof(s->tokenizer_dir), "%s/%s", s->model_dir, places[i]);
@@ -44,6 +51,25 @@ find_tokenizer(struct worker_settings *s, const char *given, struct error *err)
         "there is no folder named tokenizer in or beside the model %s: "
         "give --tokenizer DIR (KRONOS_TOKENIZER_PATH)",
         s->model_dir);
+}
+
+static int
+find_model(struct worker_settings *s, const struct config *config, struct error *err)
+{
+    const char *model = config_text(config, CONFIG_MODEL_PATH);
+    const char *tokenizer = config_text(config, CONFIG_TOKENIZER_PATH);
+
+    if (model != NULL) {
+        if (take_path(s->model_dir, sizeof(s->model_dir), "KRONOS_MODEL_PATH", model, err) == -1)
+            return -1;
+        return find_tokenizer(s, tokenizer, err);
+    }
+    if (tokenizer != NULL)
+        return error_set(err, ERR_INVALID,
+            "KRONOS_TOKENIZER_PATH is given and KRONOS_MODEL_PATH is not: the bundled model has a "
+            "tokenizer of its own");
+    s->is_bundled = true;
+    return bundled_model_find(s->model_dir, s->tokenizer_dir, sizeof(s->model_dir), err);
 }
 
 /* "urgent,normal,low" in any order; each once. */
@@ -78,7 +104,6 @@ worker_settings_read(struct worker_settings *s, const struct config *config, str
 
     *s = (struct worker_settings){0};
     s->name = config_text(config, CONFIG_MODEL_NAME);
-    s->model_dir = config_text(config, CONFIG_MODEL_PATH);
     s->model_id = config_text(config, CONFIG_MODEL_ID);
     s->tokenizer_id = config_text(config, CONFIG_TOKENIZER_ID);
     s->allow_volatile = config_bool(config, CONFIG_ALLOW_VOLATILE);
@@ -97,13 +122,9 @@ worker_settings_read(struct worker_settings *s, const struct config *config, str
     if (strcmp(device, "cpu") != 0)
         return error_set(
             err, ERR_INVALID, "KRONOS_DEVICE is \"%.40s\": cpu is all there is", device);
-    if (s->model_dir == NULL)
-        return error_set(err, ERR_INVALID,
-            "no model: give --model DIR (KRONOS_MODEL_PATH), a folder with config.json and "
-            "model.safetensors");
     if (queue_init(&s->queue, s->name, &why) == -1)
         return error_set(err, ERR_INVALID, "KRONOS_MODEL_NAME is \"%.80s\": %s", s->name, why.text);
-    if (find_tokenizer(s, config_text(config, CONFIG_TOKENIZER_PATH), err) == -1 ||
+    if (find_model(s, config, err) == -1 ||
         read_queues(s, config_text(config, CONFIG_QUEUES), err) == -1)
         return -1;
     s->queue.tuning.lease_ms = s->lease_ms; /* also spared by sweeps after a restart of Redis */

@@ -26,8 +26,8 @@ struct worker_settings {
     struct queue queue;
     struct redis_settings redis;
     bool allow_volatile;
-    const char *model_dir;
-    char tokenizer_dir[PATH_MAX];
+    bool is_bundled; /* no model was given: it is the one that comes with Kronosq */
+    char model_dir[PATH_MAX], tokenizer_dir[PATH_MAX];
     const char *model_id, *tokenizer_id; /* NULL: name@hash */
     uint32_t slots;
     uint32_t reserve; /* of the slots, kept free of normal and low tasks; less than slots */
