@@ -21,7 +21,7 @@ ALL_LDFLAGS = $(LDFLAGS_$(MODE)) $(LDFLAGS)
 # ---- sources: one explicit list per library or program ----
 
 LUA_SCRIPTS := submit claim renew complete fail release sweep beat leave presence held read group cancel requeue move purge \
-	control quiet audit load workers page hook_claim hook_renew hook_done hook_replay hook_ping metrics_add metrics_read
+	control quiet audit load workers page rate hook_claim hook_renew hook_done hook_replay hook_ping metrics_add metrics_read
 
 COMMON_SRC := \
 	common/error.c \
@@ -75,6 +75,7 @@ COMMON_SRC := \
 	common/queue/control.c \
 	common/queue/load.c \
 	common/queue/list.c \
+	common/queue/rate.c \
 	common/queue/outbox.c \
 	common/queue/metrics.c
 
@@ -127,6 +128,7 @@ API_SRC := \
 	api/access.c \
 	api/keys.c \
 	api/peers.c \
+	api/rate.c \
 	api/reload.c \
 	api/guard.c \
 	api/head.c \

@@ -15,6 +15,7 @@
 #include "api/access.h"
 #include "api/handlers.h"
 #include "api/media.h"
+#include "api/rate.h"
 #include "api/reply.h"
 #include "api/route.h"
 #include "common/clock.h"
@@ -194,6 +195,8 @@ on_request(struct evhttp_request *http, void *cookie)
         reply_refuse(e, 503, "shutting_down", "the server stops");
     } else if (judge_head(server, e->head, e->peer, &e->match, &e->caller, &problem) == -1) {
         reply_problem(e, &problem);
+    } else if ((e->match.route->flags & ROUTE_COUNTS) != 0) {
+        rate_serve(e);
     } else {
         e->match.route->serve(e, e->match.params[0]);
     }

@@ -149,6 +149,18 @@ int queue_submit_parse(const redisReply *reply, struct queue_submitted *out, str
 int queue_submit(redisContext *c, const struct queue *q, const struct queue_submission *s,
     struct queue_submitted *out, struct error *err);
 
+/* ---- rates ---- */
+
+/**
+ * queue_rate_call(owner, window_ms, call, err): one more submit of ${owner}, of whatever model, in
+ * the window of ${window_ms} that began with its first.
+ */
+int queue_rate_call(
+    const char *owner, int64_t window_ms, struct queue_call *call, struct error *err);
+
+/** queue_rate_parse(reply, count, left_ms, err): how many with this one; how long the window lasts. */
+int queue_rate_parse(const redisReply *reply, int64_t *count, int64_t *left_ms, struct error *err);
+
 /* ---- claim ---- */
 
 struct queue_lease {

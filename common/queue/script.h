@@ -51,6 +51,7 @@ extern const struct queue_script queue_script_hook_ping;
 extern const struct queue_script queue_script_load;
 extern const struct queue_script queue_script_workers;
 extern const struct queue_script queue_script_page;
+extern const struct queue_script queue_script_rate;
 extern const struct queue_script queue_script_metrics_add;
 extern const struct queue_script queue_script_metrics_read;
 extern const struct queue_script *const queue_scripts[]; /* all of them, then NULL */
