@@ -29,6 +29,12 @@ void store_free(struct store *store);
 /** store_is_ready(store): connected, and new tasks are safe there. */
 bool store_is_ready(const struct store *store);
 
+/**
+ * store_is_full(store): Redis uses so much of its maxmemory that new tasks must wait: what is left
+ * is for those that are there, whose results need room too. As of a second ago.
+ */
+bool store_is_full(const struct store *store);
+
 /** store_run_id(store): of the Redis process, "" before the first connection. */
 const char *store_run_id(const struct store *store);
 

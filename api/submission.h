@@ -25,6 +25,7 @@ struct submission {
     bool is_replay;                  /* an Idempotency-Key met its first request */
     bool is_new;                     /* this request made the task */
     bool is_unmeetable;              /* its deadline: it may only repeat an earlier request */
+    bool is_short;                   /* the memory of Redis: the same */
     double finish_seconds;           /* estimated, when the deadline is unmeetable */
     int64_t eta_ms;                  /* to the result, for the worker; 0: not known */
     char trace_id[TRACE_ID_LEN + 1]; /* W3C, "" without one */

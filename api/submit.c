@@ -170,6 +170,8 @@ on_backlog_known(void *cookie, const struct queue_load *load)
     submission_free(s);
 }
 
+static const char why_short[] = "the memory of the task store is nearly used up";
+
 /* Nothing was stored: ${why}, a static text. */
 static void
 refuse_full(struct submission *s, const char *why)
@@ -212,7 +214,7 @@ on_submitted(void *cookie, const redisReply *reply)
         follow_task(s);
         return;
     case QUEUE_FULL:
-        refuse_full(s, "the queue of this priority is full");
+        refuse_full(s, s->is_short ? why_short : "the queue of this priority is full");
         return;
     case QUEUE_BYTES_FULL:
         refuse_full(s, "the queue of this model holds as many bytes as it may");
@@ -300,7 +302,8 @@ submission_args(const struct submission *s, const char *id, const struct queue_s
         .idem_ttl_ms = QUEUE_IDEM_TTL_MS,
         .deadline_in_ms = s->request.deadline_ms,
         .max_attempts = QUEUE_MAX_ATTEMPTS,
-        .max_queued = s->is_unmeetable ? 0 : config_integer(config, CONFIG_QUEUE_MAX_TASKS),
+        .max_queued =
+            s->is_unmeetable || s->is_short ? 0 : config_integer(config, CONFIG_QUEUE_MAX_TASKS),
         .max_bytes = config_integer(config, CONFIG_QUEUE_MAX_MB) * 1024 * 1024,
         .n_series = s->request.n_series,
         .eta_ms = s->eta_ms,
@@ -386,6 +389,11 @@ store_tasks(struct submission *s)
 {
     struct error err;
 
+    s->is_short = store_is_full(s->exchange->server->store);
+    if (s->is_short && s->scope[0] == '\0') {
+        refuse_full(s, why_short);
+        return;
+    }
     if (send_tasks(s, &err) == -1) {
         reply_error(s->exchange, &err);
         submission_free(s);

@@ -453,6 +453,33 @@ redis_info_refusal(const redisReply *info, struct error *err)
     return 0;
 }
 
+/* A number of bytes in an answer to INFO; -1 when it is not there or is none. */
+static double
+info_bytes(const redisReply *info, const char *name)
+{
+    char text[32], *end;
+    double value;
+
+    if (redis_info_field(info, name, text, sizeof(text)) == -1)
+        return -1;
+    value = strtod(text, &end);
+    return *end == '\0' && value >= 0 ? value : -1;
+}
+
+int
+redis_memory_share(const redisReply *info, double *share)
+{
+    double used = info_bytes(info, "used_memory"), limit = info_bytes(info, "maxmemory");
+    double uncounted = info_bytes(info, "mem_not_counted_for_evict");
+
+    if (used < 0 || limit < 0)
+        return -1;
+    if (uncounted > 0 && uncounted < used) /* buffers that may go beyond the limit */
+        used -= uncounted;
+    *share = limit > 0 ? used / limit : 0;
+    return 0;
+}
+
 int
 redis_refusal(redisContext *c, struct error *err)
 {

@@ -77,6 +77,12 @@ int redis_refusal(redisContext *c, struct error *err);
 /** redis_info_refusal(info, err): the same from an answer to INFO, for who may not block. Says nothing of tcp-keepalive. */
 int redis_info_refusal(const redisReply *info, struct error *err);
 
+/**
+ * redis_memory_share(info, share): how full the memory is that Redis may use, by an answer to INFO
+ * memory: 0.85 is 85 %, 0 without a limit. 0, or -1 when the answer does not tell.
+ */
+int redis_memory_share(const redisReply *info, double *share);
+
 /** redis_keepalive_is_off(c): tcp-keepalive 0, so dead clients stay; false when it may not be read. */
 bool redis_keepalive_is_off(redisContext *c);
 

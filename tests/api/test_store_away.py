@@ -1,4 +1,5 @@
 """Redis away: said at once, alive all the same, and back by itself."""
+import re
 import signal
 import time
 
@@ -90,6 +91,35 @@ def test_a_flushed_script_cache_costs_nobody_anything(service):
     task_id = service.submit()
     service.redis.command("SCRIPT", "FLUSH")
     assert service.task(task_id)["status"] == "queued"
+
+
+def test_submits_stop_before_the_memory_of_redis_is_used_up(service):
+    """At 85 %: what is left is for the results of tasks that are there."""
+    service.start_api()
+    task_id = service.submit(None, Idempotency_Key="first")
+
+    def limit_memory(share):
+        info = service.redis.command("INFO", "memory")
+        used = int(re.search(r"\nused_memory:(\d+)", info).group(1)) - int(re.search(r"\nmem_not_counted_for_evict:(\d+)", info).group(1))
+        service.redis.command("CONFIG", "SET", "maxmemory", int(used / share))
+
+    def told():
+        return service.api.log_lines(level="WARNING", message="Redis has used up its memory: no new tasks are accepted")
+    limit_memory(0.5)
+    service.submit()
+    limit_memory(0.9)
+    wait_for(told, 5)
+    for headers in ({}, {"Idempotency-Key": "third"}):
+        reply = service.post("/v1/predict/single", single_body(), headers=headers)
+        assert_problem(reply, 503, "queue_full")
+        assert "memory" in reply.json["detail"] and 1 <= int(reply.headers["retry-after"]) <= 300
+    again = service.post("/v1/predict/single", single_body(), headers={"Idempotency-Key": "first"})
+    assert again.status == 202 and again.json["task_id"] == task_id, "a repeat needs no room"
+    service.start_worker()
+    assert service.finished(task_id)["status"] == "completed", "what is there goes on"
+    assert len(told()) == 1
+    service.redis.command("CONFIG", "SET", "maxmemory", "0")
+    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 5)
 
 
 def test_full_memory_refuses_submits_and_serves_the_rest(service):
