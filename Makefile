@@ -345,7 +345,7 @@ UNITDIR := $(PREFIX)/lib/systemd/system
 DOCDIR := $(PREFIX)/share/doc/kronosq
 UNITS := kronosq.target kronosq-api.service kronosq-worker@.service
 DOCS := LICENSE docs/operations.md $(addprefix systemd/,api.conf.example worker.conf.example \
-	redis-elsewhere.conf.example kronosq-redis.conf.example)
+	redis-elsewhere.conf.example keys.conf.example kronosq-redis.conf.example)
 
 install: all ## binaries, units and examples into $(DESTDIR)$(PREFIX), /usr/local
 	install -d $(addprefix '$(DESTDIR),$(addsuffix ',$(BINDIR) $(UNITDIR) $(DOCDIR)))

@@ -69,6 +69,19 @@ def test_the_drop_in_for_another_redis_is_valid_with_all_it_offers(installed, tm
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def test_the_drop_in_for_keys_is_valid_in_both_ways(installed, tmp_path):
+    offered = (units.UNITS / "keys.conf.example").read_text()
+    first, second = [part.splitlines() for part in offered.split("[Service]")[1].split("\n\n")[1:3]]
+    for way in (first, second):
+        lines = [line[1:] for line in way if re.match("#[A-Z][A-Za-z]+=", line)]
+        assert len(lines) == 2 and lines[1].startswith("Environment=KRONOS_KEYS_FILE=")
+        shutil.copy(installed / SERVICES[0], tmp_path)
+        (tmp_path / f"{SERVICES[0]}.d").mkdir(exist_ok=True)
+        (tmp_path / f"{SERVICES[0]}.d/keys.conf").write_text("\n".join(["[Service]", *lines, ""]))
+        done = analyze("verify", "--man=no", tmp_path / SERVICES[0])
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_little_is_exposed_to_whoever_takes_over_a_daemon(service, installed):
     done = analyze("security", "--offline=yes", "--no-pager", f"--threshold={int(MOST_EXPOSURE * 10)}", installed / service)
