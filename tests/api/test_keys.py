@@ -299,6 +299,8 @@ def test_a_key_made_by_the_command_works_where_its_line_was_added(service, tmp_p
     assert refused.returncode == 1 and "401" in refused.stderr and "API key" in refused.stderr
     assert kronosq_command(service, "--key-file", secret, "queues").returncode == 0
     assert kronosq_command(service, "workers", KRONOS_API_KEY=key).returncode == 0
+    printed = subprocess.run([BUILD / "kronosq-api", "--print-config"], env=environment(KRONOS_API_KEY=key), capture_output=True, text=True, timeout=20)
+    assert printed.returncode == 0 and key not in printed.stdout + printed.stderr, "the daemons know the name and do not use it"
     wrong = kronosq_command(service, "workers", KRONOS_API_KEY=key.replace("krn_", "nrk_"))
     assert wrong.returncode == 1 and "KRONOS_API_KEY" in wrong.stderr and key[4:] not in wrong.stderr
     secret.chmod(0o644)
