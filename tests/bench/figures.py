@@ -22,10 +22,10 @@ matplotlib.rcParams.update({
 })
 
 
-def points(run, x, **fixed):
-    """(x, value, floor) of the rows that lie where `fixed` says, in order of x."""
+def points(run, x, name="", **fixed):
+    """(x, value, floor) of the rows whose name begins so and that lie where `fixed` says, in order of x."""
     found = [(r["where"][x], r["value"], r.get("floor")) for r in run["rows"]
-             if x in r.get("where", {}) and all(r["where"].get(name) == value for name, value in fixed.items())]
+             if r["name"].startswith(name) and x in r.get("where", {}) and all(r["where"].get(place) == value for place, value in fixed.items())]
     return sorted(found)
 
 
@@ -77,7 +77,7 @@ def throughput(axes, run):
     """Series per second against slots, a line for each number of workers."""
     counts = sorted({r["where"]["workers"] for r in run["rows"] if r["name"].startswith("saturated")})
     for n, colour in zip(counts, COLOURS):
-        line(axes, points(run, "slots", workers=n), colour, f"{n} worker{'s' * (n > 1)}", "what P and B allow")
+        line(axes, points(run, "slots", "saturated", workers=n), colour, f"{n} worker{'s' * (n > 1)}", "what P and B allow")
     finish(axes, f"{setup(run)}, 400 candles, 120 steps, fit, through the whole service", "slots of each worker", "series per second")
     return bool(counts)
 

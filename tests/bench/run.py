@@ -4,6 +4,7 @@ import datetime
 import pathlib
 import sys
 
+import budget
 import goals
 import noise
 import programs
@@ -136,6 +137,9 @@ def main():
             table.print_run(run, goals.of(run))
             if options.compare:
                 table.print_comparison(run, old_run(options.compare, run))
+        by_benchmark = {run["benchmark"]: run for run in runs.values()}
+        if "queue" in by_benchmark:
+            budget.print_budget(by_benchmark["queue"], by_benchmark.get("service"), by_benchmark.get("api"))
         if options.svg:
             import figures  # only here is matplotlib needed
             for path in figures.draw(runs, options.svg):
