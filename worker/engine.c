@@ -25,6 +25,9 @@
 #define IDLE_TICK_MS  1000 /* well below a renewal: an idle loop lives, too */
 #define DELAY_TICK_MS 50
 #define WARM_UP_ROWS  16
+/* Everybody waits for a prefill as long as for some 25 steps. Beside an urgent task at most one
+ * of the others begins in so many steps, so that it spends its time on steps of its own. */
+#define URGENT_STEPS  120
 #define WARM_UP_STEPS 2
 
 struct run { /* a job in slots */
@@ -47,6 +50,7 @@ struct engine {
     struct run *runs;        /* [n_runs] of at most settings->slots */
     struct forecast **batch; /* the same, as forecast_step() wants them */
     size_t n_runs;
+    unsigned since_other; /* steps since one that is not urgent began */
     bool is_started;
     pthread_t thread;
 };
@@ -212,6 +216,19 @@ begin(struct engine *e, struct job *job, struct error *err)
     return forecast;
 }
 
+/* Would its prefill hold up an urgent task that has just been held up by another's? */
+static bool
+is_held_back(const struct engine *e, const struct job *job)
+{
+    if (job->priority == TASK_URGENT || e->since_other >= URGENT_STEPS)
+        return false;
+    for (size_t i = 0; i < e->n_runs; i++) {
+        if (e->runs[i].job->priority == TASK_URGENT)
+            return true;
+    }
+    return false;
+}
+
 /* Start what fits. The prefill of one takes long enough for an urgent one to arrive. */
 static void
 admit(struct engine *e)
@@ -224,9 +241,11 @@ admit(struct engine *e)
         double began = clock_seconds();
         struct job *job;
 
-        if (!fits(e, e->waiting[i]))
+        if (!fits(e, e->waiting[i]) || is_held_back(e, e->waiting[i]))
             return;
         job = remove_waiting(e, i);
+        if (job->priority != TASK_URGENT)
+            e->since_other = 0;
         if ((forecast = begin(e, job, &err)) == NULL) {
             hand_back_failed(e, job, &err);
         } else {
@@ -281,6 +300,7 @@ step_all(struct engine *e)
     }
     began = clock_seconds();
     forecast_step(e->pool, e->batch, e->n_runs);
+    e->since_other++;
     /* what --step-delay-ms adds to a step is part of how slow this worker is */
     note_step(e, clock_seconds() - began + (double)e->settings->step_delay_ms / 1000);
     FAILPOINT(MID_FORECAST, -1);

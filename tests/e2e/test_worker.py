@@ -446,6 +446,22 @@ def test_low_tasks_leave_one_slot_free_and_an_urgent_one_takes_it_at_once(servic
     assert all(queue.status(task_id) in ("queued", "processing") for task_id in low)
 
 
+def test_beside_an_urgent_task_others_seldom_begin(service, queue):
+    low = [queue.submit("--priority", "low", "--horizon", 2) for _ in range(60)]
+    service.start_worker("--slots", 4, "--step-delay-ms", 20)
+    wait_for(lambda: queue.status(low[3]) == "completed", 20, "low tasks come and go")
+    urgent = queue.submit("--priority", "urgent", "--horizon", 40)
+    assert queue.ended(urgent)["status"] == "completed"
+
+    def times(task_id):
+        return [int(ms or 0) for ms in service.redis.command("HMGET", f"{PREFIX}:task:{task_id}", "started_ms", "finished_ms")]
+    began, ended = times(urgent)
+    # 40 steps: one that was already claimed, one that begins, one that is claimed and waits
+    assert sum(began < times(task_id)[0] < ended for task_id in low) <= 3, "each of them is a prefill in the way of the urgent one"
+    for task_id in low:
+        assert queue.ended(task_id)["status"] == "completed"
+
+
 def test_thirty_samples_in_eight_slots_run_in_rounds(service, queue):
     service.start_worker("--slots", 8)
     small = [queue.submit("--horizon", 6) for _ in range(5)]
