@@ -170,6 +170,7 @@ API_SRC := \
 	api/health_detailed.c \
 	api/meter.c \
 	api/show_metrics.c \
+	api/show_openapi.c \
 	api/everywhere.c \
 	api/task_reply.c \
 	api/wait.c \
@@ -230,7 +231,7 @@ all: $(addprefix $(B)/,$(PROGRAMS)) ## release build into build/release (default
 debug: ## debug build with sanitizers into build/debug
 	$(MAKE) MODE=debug all
 
-$(B)/kronosq-api: $(call obj,$(API_SRC)) $(LIBCOMMON)
+$(B)/kronosq-api: $(call obj,$(API_SRC)) $(B)/api/openapi.o $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson) $(SYSTEMD_LIBS)
 
 $(B)/kronosq-worker: $(call obj,$(WORKER_SRC)) $(LIBKRONOS) $(LIBCOMMON)
@@ -256,6 +257,15 @@ $(B)/common/queue/scripts.c: scripts/embed-lua common/queue/_lib.lua $(LUA_SCRIP
 $(B)/common/queue/scripts.o: $(B)/common/queue/scripts.c
 	$(call Q,CC)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The OpenAPI document, as JSON in a C file. Debian's Python, because that has PyYAML.
+$(B)/api/openapi.c: scripts/embed-openapi schemas/openapi.yaml $(wildcard schemas/examples/request-*.json) Makefile
+	@mkdir -p $(@D)
+	scripts/embed-openapi schemas/openapi.yaml $(VERSION) >$@.tmp
+	mv $@.tmp $@
+
+$(B)/api/openapi.o: $(B)/api/openapi.c
+	$(call Q,CC)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
 # which sources these are, for kronos_build_info; unknown outside a clone
 $(B)/commit.h: FORCE
 	@mkdir -p $(@D)
@@ -278,7 +288,7 @@ CLI_LIB_OBJ := $(call obj,$(filter-out cli/main.c,$(CLI_SRC)))
 CMOCKA := $(call pkg,libs,cmocka)
 
 # Archives, so that a test links only what it names.
-$(B)/libapi.a: $(API_LIB_OBJ)
+$(B)/libapi.a: $(API_LIB_OBJ) $(B)/api/openapi.o
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 $(B)/libworker.a: $(WORKER_LIB_OBJ)

@@ -42,6 +42,9 @@ void get_model(struct exchange *e, const char *param);
 void get_v2_model(struct exchange *e, const char *param);
 void get_v2_model_ready(struct exchange *e, const char *param);
 
+/* show_openapi.c */
+void get_openapi(struct exchange *e, const char *param);
+
 /* show_metrics.c */
 void get_metrics(struct exchange *e, const char *param);
 

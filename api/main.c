@@ -32,7 +32,8 @@
 #define MAIN_READY_LOOK_MS   100
 #define MAIN_REDIS_START_MS  1500 /* how long the first look at Redis may take */
 #define MAIN_INSECURE_HOURLY 3600
-#define MAIN_SPARE_FDS       64 /* Redis, listening, logs, sockets that are drained */
+#define MAIN_STATUS_MS       5000 /* between lines for `systemctl status` */
+#define MAIN_SPARE_FDS       64   /* Redis, listening, logs, sockets that are drained */
 
 extern char **environ;
 
@@ -41,7 +42,7 @@ struct daemon {
     struct config *config; /* the server's, to be changed by HUP */
     struct sweep *sweep;
     struct event *signals[3];
-    struct event *ready_look, *stop_look, *insecure_tick, *alive_tick;
+    struct event *ready_look, *stop_look, *insecure_tick, *alive_tick, *status_tick;
     int64_t stop_at_ms;
     bool has_left; /* the last metrics are on their way */
     int argc;
@@ -154,6 +155,31 @@ on_alive_tick(evutil_socket_t fd, short what, void *cookie)
     notify_watchdog();
 }
 
+/* One line for `systemctl status`. */
+static void
+on_status_tick(evutil_socket_t fd, short what, void *cookie)
+{
+    const struct server *s = &((struct daemon *)cookie)->server;
+    int64_t n_queued = 0;
+    bool is_known = store_is_ready(s->store);
+
+    (void)fd;
+    (void)what;
+    for (size_t i = 0; i < models_count(s->models); i++) {
+        const struct queue_load *load = models_recent_load(models_at(s->models, i));
+
+        for (int p = 0; load != NULL && p < TASK_PRIORITY_COUNT; p++)
+            n_queued += load->queues[p].depth;
+        is_known = is_known && load != NULL;
+    }
+    if (is_known)
+        notify_status("%zu connections, %zu held, %lld tasks queued", guards_count(s->guards),
+            waiters_count(s->waiters), (long long)n_queued);
+    else
+        notify_status("%zu connections, %zu held, Redis is away", guards_count(s->guards),
+            waiters_count(s->waiters));
+}
+
 static void
 on_insecure_tick(evutil_socket_t fd, short what, void *cookie)
 {
@@ -255,9 +281,12 @@ start_timers(struct daemon *d, bool is_insecure, struct error *err)
     d->ready_look = event_new(base, -1, 0, on_ready_look, d);
     d->insecure_tick = event_new(base, -1, EV_PERSIST, on_insecure_tick, d);
     d->alive_tick = event_new(base, -1, EV_PERSIST, on_alive_tick, d);
-    if (d->ready_look == NULL || d->insecure_tick == NULL || d->alive_tick == NULL)
+    d->status_tick = event_new(base, -1, EV_PERSIST, on_status_tick, d);
+    if (d->ready_look == NULL || d->insecure_tick == NULL || d->alive_tick == NULL ||
+        d->status_tick == NULL)
         return error_set(err, ERR_MEMORY, "out of memory");
     schedule(d->ready_look, 0);
+    schedule(d->status_tick, MAIN_STATUS_MS);
     if (notify_watchdog_ms() > 0)
         schedule(d->alive_tick, notify_watchdog_ms());
     if (is_insecure) {
@@ -343,7 +372,7 @@ static void
 finish(struct daemon *d)
 {
     struct event *events[] = {d->signals[0], d->signals[1], d->signals[2], d->ready_look,
-        d->stop_look, d->insecure_tick, d->alive_tick};
+        d->stop_look, d->insecure_tick, d->alive_tick, d->status_tick};
     struct server *s = &d->server;
     sigset_t all;
 

@@ -173,6 +173,21 @@ send_reply(struct exchange *e, int status, const char *type, char *text, size_t 
     free(e);
 }
 
+/* RFC 9110 section 13.1.2: weak comparison, a list, or "*". */
+bool
+reply_is_known(const struct exchange *e, const char *etag)
+{
+    const char *value;
+
+    for (unsigned i = 0; (value = head_field(e->head, "If-None-Match", i)) != NULL; i++) {
+        const char *found = strstr(value, etag); /* an id in quotes is part of no other tag */
+
+        if (strcmp(value, "*") == 0 || found != NULL)
+            return true;
+    }
+    return false;
+}
+
 void
 reply_json(struct exchange *e, int status, struct json_out *body)
 {

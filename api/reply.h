@@ -45,6 +45,9 @@ struct exchange *exchange_begin(
 /** reply_header(e, name, value): one more header line for the reply to come. */
 void reply_header(struct exchange *e, const char *name, const char *value);
 
+/** reply_is_known(e, etag): the client has that version already (If-None-Match): 304 will do. */
+bool reply_is_known(const struct exchange *e, const char *etag);
+
 /** reply_json(e, status, body): takes ${body}'s text over; msgpack if that is what it is. */
 void reply_json(struct exchange *e, int status, struct json_out *body);
 

@@ -34,6 +34,7 @@ static const struct route routes[] = {
     {HEAD_METHOD_GET, "/v2/health/ready", ROUTE_OPEN, ROUTE_ANY_PEER, get_v2_ready},
     {HEAD_METHOD_GET, "/v2/models/{name}", ROUTE_OPEN, 0, get_v2_model},
     {HEAD_METHOD_GET, "/v2/models/{name}/ready", ROUTE_OPEN, ROUTE_ANY_PEER, get_v2_model_ready},
+    {HEAD_METHOD_GET, "/openapi.json", ROUTE_OPEN, 0, get_openapi},
     {HEAD_METHOD_GET, "/metrics", ROUTE_METRICS, ROUTE_ANY_PEER, get_metrics},
     {HEAD_METHOD_GET, "/v1/metrics", ROUTE_METRICS, ROUTE_ANY_PEER, get_metrics},
     {HEAD_METHOD_GET, "/v1/models", ROUTE_READ, 0, list_models},

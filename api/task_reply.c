@@ -193,21 +193,6 @@ refuse_result(struct exchange *e, const struct task_document *d)
     reply_problem(e, &problem);
 }
 
-/* RFC 9110 section 13.1.2: weak comparison, a list, or "*". */
-static bool
-is_known_to_client(const struct exchange *e, const char *etag)
-{
-    const char *value;
-
-    for (unsigned i = 0; (value = head_field(e->head, "If-None-Match", i)) != NULL; i++) {
-        const char *found = strstr(value, etag); /* an id in quotes is part of no other tag */
-
-        if (strcmp(value, "*") == 0 || found != NULL)
-            return true;
-    }
-    return false;
-}
-
 static void
 add_result_headers(struct exchange *e, const struct task_document *d, const char *etag)
 {
@@ -256,7 +241,7 @@ task_reply_result(struct exchange *e, const struct lookup_answer *answer)
     }
     snprintf(etag, sizeof(etag), "\"%s.%s\"", d.id, accept_suffix(form));
     add_result_headers(e, &d, etag);
-    if (is_known_to_client(e, etag))
+    if (reply_is_known(e, etag))
         reply_nothing(e, 304);
     else
         send_result(e, &d, form);

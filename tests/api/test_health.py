@@ -44,5 +44,5 @@ def test_ready_says_within_two_seconds_that_redis_does_not_answer(service):
 def test_the_root_says_the_name_and_unknown_paths_are_not_found(service):
     service.start_api(KRONOS_APP_NAME="Desk forecasts")
     assert service.get("/").json == {"message": "Desk forecasts"}
-    for path in ("/docs", "/redoc", "/v1/metrics", "/v1/tasks/x/y", "/v1"):
+    for path in ("/docs", "/redoc", "/v1/metric", "/v1/tasks/x/y", "/v1"):
         assert_problem(service.get(path), 404, "route_not_found", "Not Found")

@@ -1,9 +1,10 @@
 """GET /metrics: every family is there and moves, whoever is asked; counters outlive processes."""
+import re
 import socket
 import threading
 
 import pytest
-from kronosq import single_body, wait_for
+from kronosq import ROOT, single_body, wait_for
 from metrics import scrape
 from raw_http import Raw, post
 
@@ -53,6 +54,12 @@ def test_every_family_is_there_from_the_start(service):
     assert page.get("kronos_queue_depth", model="tiny", queue="urgent") == 0
     assert page.get("kronos_task_run_seconds_count", model="tiny") == 0
     assert page.get("kronos_redis_up") == 1
+
+
+def test_every_metric_of_the_operators_page_exists():
+    page = (ROOT / "docs/operations.md").read_text()
+    named = set(re.findall(r"\bkronos_\w+", page)) - {"kronos_small"}
+    assert named and {re.sub(r"_(bucket|sum|count)$", "", name) for name in named} <= FAMILIES.keys()
 
 
 def test_buckets_are_those_of_the_contract(service):

@@ -3,8 +3,11 @@
 import json
 import pathlib
 import re
+import shutil
+import subprocess
 
 import pytest
+from kronosq import BUILD
 
 yaml = pytest.importorskip("yaml")
 
@@ -207,3 +210,40 @@ def test_every_route_of_the_server_is_described_and_no_other(document):
         for operation in operations.values():
             named = [resolve(document, p["$ref"]) if "$ref" in p else p for p in operation.get("parameters", [])]
             assert {p["name"] for p in named if p["in"] == "path"} == set(re.findall(r"\{(\w+)\}", path)), path
+
+
+def test_the_served_document_is_the_one_in_schemas(shared_service, document):
+    reply = shared_service.get("/openapi.json")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    served = reply.json
+    assert served["openapi"].startswith("3.1.")
+    assert served["paths"].keys() == document["paths"].keys() and served["webhooks"].keys() == document["webhooks"].keys()
+    assert "externalValue" not in reply.body.decode()
+    again = shared_service.get("/openapi.json", headers={"If-None-Match": reply.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")
+    head = shared_service.request("HEAD", "/openapi.json")
+    assert int(head.headers["content-length"]) == len(reply.body)
+
+
+def test_a_public_validator_calls_the_served_document_openapi_3_1(shared_service, tmp_path):
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("no npm: it fetches the validator")
+    tools = BUILD.parent / "openapi-check"
+    if not (tools / "node_modules" / ".package-lock.json").exists():
+        fresh = tmp_path / "tools"
+        shutil.copytree(ROOT / "tests/openapi", fresh)
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=fresh, check=True, timeout=120,
+                       capture_output=True)
+        try:
+            fresh.rename(tools)
+        except OSError:  # another test run was faster, or the folder is on another disk
+            shutil.copytree(fresh, tools, dirs_exist_ok=True)
+    document = tmp_path / "openapi.json"
+    document.write_bytes(shared_service.get("/openapi.json").body)
+    validator = tools / "node_modules/.bin/validate-api"
+    checked = subprocess.run([validator, document], capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    broken = json.loads(document.read_text())
+    broken["paths"]["/v1/models"]["get"]["responses"] = []
+    document.write_text(json.dumps(broken))
+    assert subprocess.run([validator, document], capture_output=True, timeout=60).returncode != 0

@@ -113,6 +113,12 @@ def test_the_status_line_names_the_model_and_counts_tasks(service, manager):
     manager.await_line("STATUS=tiny: 0 tasks in work, 1 completed, 0 failed")
 
 
+def test_the_status_line_of_the_api_says_how_much_waits(service, manager):
+    service.start_api(**manager.settings())
+    service.submit(single_body())
+    manager.await_line("STATUS=0 connections, 0 held, 1 tasks queued")
+
+
 def threads(pid):
     return sorted(int(path.name) for path in pathlib.Path(f"/proc/{pid}/task").iterdir())
 
