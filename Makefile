@@ -89,6 +89,7 @@ KRONOS_SRC := \
 	worker/kronos/model.c \
 	worker/kronos/model_pack.c \
 	worker/kronos/packed.c \
+	worker/kronos/crew.c \
 	worker/kronos/kernels.c \
 	worker/kronos/kernels_avx2.c \
 	worker/kronos/kernels_avx512.c \
