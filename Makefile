@@ -86,6 +86,7 @@ KRONOS_SRC := \
 	worker/kronos/model_config.c \
 	worker/kronos/weight_file.c \
 	worker/kronos/weight_cache.c \
+	worker/kronos/model_bind.c \
 	worker/kronos/model.c \
 	worker/kronos/model_pack.c \
 	worker/kronos/packed.c \
@@ -315,7 +316,7 @@ $(B)/tests/unit/queue_model_test: LDFLAGS += -Wl,--wrap=redisCommandArgv
 
 # The model's tests link the model objects, error.o and cJSON, nothing else: the proof that
 # worker/kronos knows nothing of the rest.
-MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c tests/model/weight_image.c tests/model/engine_run.c)
+MODEL_SUPPORT := $(call obj,tests/model/twin.c tests/model/golden.c tests/model/weight_image.c tests/model/engine_run.c tests/model/walk.c)
 $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
 

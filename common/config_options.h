@@ -93,7 +93,10 @@ X(MODEL_ID, "KRONOS_MODEL_ID", "model-id", TEXT, NULL, 0, 0, W,
 X(TOKENIZER_ID, "KRONOS_TOKENIZER_ID", "tokenizer-id", TEXT, NULL, 0, 0, W,
     "reported as tokenizer_version")
 X(SLOTS, "KRONOS_SLOTS", "slots", INTEGER, "8", 1, 256, W, "sample paths that step together")
-X(THREADS, "KRONOS_THREADS", "threads", INTEGER, "1", 1, 64, W, "BLAS threads")
+X(THREADS, "KRONOS_THREADS", "threads", INTEGER, "1", 1, 64, W,
+    "threads of one computation: a task alone ends sooner, results stay the same")
+X(CACHE_DIR, "KRONOS_CACHE_DIR", "cache-dir", TEXT, NULL, 0, 0, W,
+    "directory of prepared weights, one copy for all workers of this host; none: a copy of its own")
 X(MAX_CONTEXT, "KRONOS_MAX_CONTEXT", "max-context", INTEGER, "512", 2, 4096, W,
     "bars the model looks back over")
 X(CLIP_VALUE, "KRONOS_CLIP_VALUE", "clip-value", NUMBER, "5.0", 0.1, 100, W,

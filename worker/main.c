@@ -152,24 +152,43 @@ await_redis(const struct worker *w, int64_t until_ms, struct error *err)
     }
 }
 
-/* Map, warm up and hash the weights. */
+static int
+confirm_identity(void *cookie, struct error *err)
+{
+    const struct worker *w = cookie;
+
+    return model_identity_confirm(&w->identity, &w->settings, err);
+}
+
+/* Hash the weight files, get the weights ready, warm up. */
 static int
 load_model(struct worker *w, struct error *err)
 {
     const struct worker_settings *s = &w->settings;
-    struct model_identity_reader *reader = model_identity_start(s, err);
+    char source[192];
+    struct model_options options = {
+        .cache_dir = s->cache_dir[0] != '\0' ? s->cache_dir : NULL,
+        .source = source,
+        .confirm = confirm_identity,
+        .confirm_cookie = w,
+    };
 
-    if (reader == NULL)
+    if (model_identity_read(&w->identity, s, err) == -1)
         return -1;
-    if ((w->model = model_open(s->model_dir, s->tokenizer_dir, NULL, err)) == NULL ||
-        (w->engine = engine_new(s, w->handoff, w->model, err)) == NULL ||
-        engine_warm_up(w->engine, err) == -1) {
-        struct error ignored; /* the first reason is the one to tell */
-
-        model_identity_finish(reader, NULL, &ignored);
+    snprintf(source, sizeof(source), "model %s, tokenizer %s", w->identity.weights_sha256,
+        w->identity.tokenizer_sha256);
+    if ((w->model = model_open(s->model_dir, s->tokenizer_dir, &options, err)) == NULL)
         return -1;
-    }
-    return model_identity_finish(reader, &w->identity, err);
+    if (w->model->weights.note[0] != '\0')
+        log_warning(LOGGER,
+            w->model->weights.origin == WEIGHT_CACHE_PRIVATE
+                ? "weights are not shared with other workers of this host"
+                : "kept weights were not sound and have been built again",
+            LOG_TEXT("reason", w->model->weights.note));
+    if ((w->engine = engine_new(s, w->handoff, w->model, err)) == NULL ||
+        engine_warm_up(w->engine, err) == -1)
+        return -1;
+    return 0;
 }
 
 static void
@@ -186,7 +205,11 @@ log_ready(const struct worker *w, int64_t started_at_ms)
         LOG_TEXT("tokenizer_sha256", w->identity.tokenizer_sha256),
         LOG_INT("parameters", w->model->n_parameters),
         LOG_INT("tokenizer_parameters", w->model->n_tokenizer_parameters),
-        LOG_TEXT("kernel", kernels_name()), LOG_INT("pool_bytes", engine_pool_bytes(w->engine)));
+        LOG_TEXT("kernel", kernels_name()),
+        LOG_TEXT("weights", weight_cache_origin_name(w->model->weights.origin)),
+        LOG_TEXT("weights_file", w->model->weights.path),
+        LOG_INT("weights_bytes", w->model->weights.bytes),
+        LOG_INT("pool_bytes", engine_pool_bytes(w->engine)));
     if (s->is_bundled)
         log_warning(LOGGER,
             "no --model was given: the bundled demonstration model answers, which is not for "

@@ -1,10 +1,13 @@
 /*
  * model_identity.h - Which weights are these: SHA-256 of both files, and their names.
  *
- * Every result carries the hashes, so a forecast can be reproduced or distrusted.
+ * Every result carries the hashes, so a forecast can be reproduced or distrusted; and prepared
+ * weights are kept under them, so nobody computes with those of another file.
  */
 #ifndef WORKER_MODEL_IDENTITY_H
 #define WORKER_MODEL_IDENTITY_H
+
+#include <sys/stat.h>
 
 #include "common/error.h"
 #include "common/result.h"
@@ -15,27 +18,21 @@ struct model_identity {
     char tokenizer_sha256[65];
     char model_version[RESULT_NAME_MAX]; /* KRONOS_MODEL_ID, else name@ and 12 digits */
     char tokenizer_version[RESULT_NAME_MAX];
+    struct stat model_file, tokenizer_file; /* as they were when they were opened to be hashed */
 };
 
-/*
- * Reading takes as long as the files are large, so it runs on a thread of its own while the
- * model warms up.
+/**
+ * model_identity_read(identity, settings, err): hash both files; about 60 ms per 100 MB that are
+ * in the page cache. -1 if one cannot be read.
  */
-struct model_identity_reader;
+int model_identity_read(
+    struct model_identity *identity, const struct worker_settings *settings, struct error *err);
 
 /**
- * model_identity_start(settings, err): open both files and start reading. Call it before
- * model_open(); the other end then proves that both saw the same files.
+ * model_identity_confirm(identity, settings, err): both paths still lead to the files that were
+ * hashed, unchanged. Asked after they were read again, it proves that both saw the same bytes.
  */
-struct model_identity_reader *model_identity_start(
+int model_identity_confirm(const struct model_identity *identity,
     const struct worker_settings *settings, struct error *err);
-
-/**
- * model_identity_finish(reader, identity, err): wait for it and free it. ${identity} may be
- * NULL: nobody wants to know any more. -1 if a file could not be read, or another one has
- * taken its place since the start.
- */
-int model_identity_finish(
-    struct model_identity_reader *reader, struct model_identity *identity, struct error *err);
 
 #endif /* WORKER_MODEL_IDENTITY_H */

@@ -8,6 +8,7 @@
 #include "worker/settings.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,6 +73,37 @@ find_model(struct worker_settings *s, const struct config *config, struct error 
     return bundled_model_find(s->model_dir, s->tokenizer_dir, sizeof(s->model_dir), err);
 }
 
+/*
+ * Where prepared weights are kept: where we are told to, where systemd has made a directory (the
+ * first, should the unit have several), or where a user's caches are. Nowhere is an answer, too.
+ */
+static int
+find_cache(struct worker_settings *s, const char *given, struct error *err)
+{
+    const char *systemd = getenv("CACHE_DIRECTORY"), *xdg = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    int n = 0;
+
+    if (given != NULL && strcmp(given, "none") == 0)
+        return 0;
+    if (given != NULL && given[0] != '/')
+        return error_set(err, ERR_INVALID,
+            "KRONOS_CACHE_DIR is \"%.100s\": it must be an absolute path, or none", given);
+    if (given != NULL)
+        n = snprintf(s->cache_dir, sizeof(s->cache_dir), "%s", given);
+    else if (systemd != NULL && systemd[0] == '/')
+        n = snprintf(
+            s->cache_dir, sizeof(s->cache_dir), "%.*s", (int)strcspn(systemd, ":"), systemd);
+    else if (xdg != NULL && xdg[0] == '/')
+        n = snprintf(s->cache_dir, sizeof(s->cache_dir), "%s/kronosq", xdg);
+    else if (home != NULL && home[0] == '/')
+        n = snprintf(s->cache_dir, sizeof(s->cache_dir), "%s/.cache/kronosq", home);
+    if (n < 0 || (size_t)n >= sizeof(s->cache_dir))
+        return error_set(err, ERR_INVALID, "the path of the cache directory is over %zu bytes",
+            sizeof(s->cache_dir) - 1);
+    return 0;
+}
+
 /* "urgent,normal,low" in any order; each once. */
 static int
 read_queues(struct worker_settings *s, const char *list, struct error *err)
@@ -125,6 +157,7 @@ worker_settings_read(struct worker_settings *s, const struct config *config, str
     if (queue_init(&s->queue, s->name, &why) == -1)
         return error_set(err, ERR_INVALID, "KRONOS_MODEL_NAME is \"%.80s\": %s", s->name, why.text);
     if (find_model(s, config, err) == -1 ||
+        find_cache(s, config_text(config, CONFIG_CACHE_DIR), err) == -1 ||
         read_queues(s, config_text(config, CONFIG_QUEUES), err) == -1)
         return -1;
     s->queue.tuning.lease_ms = s->lease_ms; /* also spared by sweeps after a restart of Redis */

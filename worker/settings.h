@@ -29,6 +29,7 @@ struct worker_settings {
     bool is_bundled; /* no model was given: it is the one that comes with Kronosq */
     char model_dir[PATH_MAX], tokenizer_dir[PATH_MAX];
     const char *model_id, *tokenizer_id; /* NULL: name@hash */
+    char cache_dir[PATH_MAX];            /* of prepared weights; empty: keep none */
     uint32_t slots;
     uint32_t reserve; /* of the slots, kept free of normal and low tasks; less than slots */
     bool takes[TASK_PRIORITY_COUNT];

@@ -35,6 +35,8 @@ def wait_for(condition, seconds, what=None):
 def environment(**settings):
     """The environment of a daemon: nothing of ours leaks in, sanitizers on."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KRONOS_")}
+    kept.pop("CACHE_DIRECTORY", None)
+    kept["XDG_CACHE_HOME"] = str(BUILD / "cache")  # prepared weights; not the user's own
     kept.update({name: str(value) for name, value in settings.items()})
     return kept
 

@@ -3,17 +3,19 @@
  *
  * Two directories as the hub serves them, config.json and model.safetensors each.
  * Both files are treated as hostile. The forward pass computes with packed layers and tables
- * (model_pack.h); the tensors they were made of stay readable where they were found. Weights
- * are [out, in].
+ * (model_pack.h), which the workers of a host share (weight_cache.h); the plain tensors they
+ * were made of, weights [out, in], can be kept readable for whoever compares.
  */
 #ifndef WORKER_KRONOS_MODEL_H
 #define WORKER_KRONOS_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/error.h"
 #include "worker/kronos/packed.h"
+#include "worker/kronos/weight_cache.h"
 
 /* Limits of what a config may ask for; checked before anything is allocated. */
 #define MODEL_LAYERS_MAX  64
@@ -35,6 +37,7 @@ struct model_config {
     uint32_t s1_bits, s2_bits;
 };
 
+/* Plain tensors are NULL unless they were asked for; what a pass reads is packed, or in a table. */
 struct linear {
     const float *weight; /* [n_out, n_in] */
     const float *bias;   /* [n_out] or NULL */
@@ -86,19 +89,27 @@ struct model {
         weights_format;  /* of the transformer's layers; the tokenizer's are float32 */
     size_t weight_bytes; /* of both, as float32 */
     uint64_t n_parameters, n_tokenizer_parameters; /* of the tensors the forward pass reads */
-    struct model_storage *storage;                 /* mappings and widened copies; model.c's */
+    struct weight_cache weights;                   /* the packed bytes, and where they are */
+    struct model_storage *storage;                 /* model.c's */
 };
 
 struct model_options {
     enum packed_format weights; /* how the transformer's layers are kept */
+    bool keeps_plain;           /* the plain tensors stay readable; then nothing is cached */
+    const char *cache_dir;      /* of weight_cache.h; NULL: memory of this process */
+    const char *source;         /* with cache_dir: names the content of both files, by hashes */
+    /* Called after both files were read to be cached: -1 unless they are still those of source. */
+    int (*confirm)(void *cookie, struct error *err);
+    void *confirm_cookie;
 };
 
 /**
  * model_open(model_dir, tokenizer_dir, options, err):
- * Map and check both directories; ${options} NULL: all float32. Returns a model for model_close(), or NULL:
- * ERR_SYSTEM for a file that cannot be read, ERR_INVALID for a config out of limits or
- * the two not matching (s1_bits, s2_bits) or a weight beyond half precision, ERR_CORRUPT for a bad weight file; the text
- * names file and tensor, the shape wanted and the shape found.
+ * Check both directories and get their weights ready; ${options} NULL: all float32, plain tensors
+ * kept. Returns a model for model_close(), or NULL: ERR_SYSTEM for a file that cannot be read,
+ * ERR_INVALID for a config out of limits, the two not matching (s1_bits, s2_bits) or a weight
+ * beyond half precision, ERR_CORRUPT for a bad weight file; the text names file and tensor, the
+ * shape wanted and the shape found. A cache that cannot be used is no failure: weights.note.
  */
 struct model *model_open(const char *model_dir, const char *tokenizer_dir,
     const struct model_options *options, struct error *err);
