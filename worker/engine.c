@@ -403,6 +403,7 @@ engine_new(const struct worker_settings *settings, struct handoff *handoff,
         .n_slots = settings->slots,
         .max_context = settings->max_context,
         .clip = settings->clip,
+        .n_threads = (uint32_t)settings->threads,
     };
     const struct model_config *bits = &model->config;
     struct engine *e = calloc(1, sizeof(*e));

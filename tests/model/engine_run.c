@@ -45,8 +45,16 @@ engine_kernels(size_t i)
 struct forecast_pool *
 engine_pool(const struct model *model, uint32_t n_slots, size_t max_context)
 {
-    struct forecast_pool_options options = {
-        .n_slots = n_slots, .max_context = (uint32_t)max_context, .clip = CLIP};
+    return engine_pool_of(model, n_slots, max_context, 1);
+}
+
+struct forecast_pool *
+engine_pool_of(const struct model *model, uint32_t n_slots, size_t max_context, size_t n_threads)
+{
+    struct forecast_pool_options options = {.n_slots = n_slots,
+        .max_context = (uint32_t)max_context,
+        .clip = CLIP,
+        .n_threads = (uint32_t)n_threads};
     struct error err;
     struct forecast_pool *pool = forecast_pool_new(model, &options, &err);
 

@@ -36,8 +36,10 @@ struct engine_result {
     struct forecast_progress progress;
 };
 
-/** engine_pool(model, n_slots, max_context): a pool for forecast_pool_free(). */
+/** engine_pool(model, n_slots, max_context): a pool for forecast_pool_free(); engine_pool_of() with threads. */
 struct forecast_pool *engine_pool(const struct model *model, uint32_t n_slots, size_t max_context);
+struct forecast_pool *engine_pool_of(
+    const struct model *model, uint32_t n_slots, size_t max_context, size_t n_threads);
 
 /** engine_greedy(window), engine_sampled(samples, seed): options as the tests use them. */
 struct forecast_options engine_greedy(enum forecast_window window);

@@ -14,6 +14,7 @@
 
 #include "tests/model/engine_run.h"
 #include "tests/model/golden.h"
+#include "worker/kronos/crew.h"
 #include "worker/kronos/forecast.h"
 
 #define CONTEXT 48
@@ -100,12 +101,13 @@ static void
 a_pool_out_of_its_limits_is_not_made(void **state)
 {
     const struct forecast_pool_options bad[] = {
-        {0, CONTEXT, 5.0f},
-        {257, CONTEXT, 5.0f},
-        {1, 1, 5.0f},
-        {1, MODEL_CONTEXT_MAX + 1, 5.0f},
-        {1, CONTEXT, 0.0f},
-        {1, CONTEXT, NAN},
+        {0, CONTEXT, 5.0f, 1},
+        {257, CONTEXT, 5.0f, 1},
+        {1, 1, 5.0f, 1},
+        {1, MODEL_CONTEXT_MAX + 1, 5.0f, 1},
+        {1, CONTEXT, 0.0f, 1},
+        {1, CONTEXT, NAN, 1},
+        {1, CONTEXT, 5.0f, CREW_THREADS_MAX + 1},
     };
     struct error err;
 

@@ -3,7 +3,7 @@
  *
  * Does not know the tokenizer from the model, nor tasks; allocates nothing. Attention works
  * on groups of rows that share a history, so that one reading of its keys and values serves
- * all of them; how rows are grouped never shows in a value.
+ * all of them; how rows are grouped never shows in a value, nor does the number of threads.
  */
 #include "worker/kronos/block.h"
 
@@ -55,11 +55,130 @@ rope_fill(struct rope *rope, size_t n_positions, size_t e)
     }
 }
 
-void
-block_linear(float *y, const float *x, size_t n_rows, const struct linear *l, bool is_added)
+/* ---- work shared out among threads ----
+ *
+ * By outputs, heads or rows, never within a sum: so the number of threads, and who did what, leave
+ * no trace in the values.
+ */
+
+#define PARTS_PER_THREAD 2  /* of a product: a thread that comes late leaves its second to others */
+#define ROWS_PER_PART    32 /* of what is done row by row; fewer are not worth a second thread */
+
+struct products {
+    const float *x;
+    size_t n_rows;
+    const struct block_product *all;
+    size_t n, n_panels; /* of all together */
+    size_t n_parts;
+};
+
+static size_t
+panels_of(const struct linear *l)
 {
-    kernels_packed(y, l->n_out, x, l->n_in, n_rows, &l->packed, is_added);
+    return (l->n_out + PACKED_PANEL - 1) / PACKED_PANEL;
 }
+
+/* The panels [first, end) of one product. */
+static void
+multiply_panels(
+    const struct products *p, const struct block_product *product, size_t first, size_t end)
+{
+    const struct packed *whole = &product->l->packed;
+    size_t n_first = first * PACKED_PANEL, n_end = end * PACKED_PANEL;
+    struct packed part = *whole;
+
+    if (n_end > whole->n_out)
+        n_end = whole->n_out;
+    part.bytes = (const unsigned char *)whole->bytes +
+                 first * packed_bytes(PACKED_PANEL, whole->n_in, whole->format);
+    part.n_out = (uint32_t)(n_end - n_first);
+    kernels_packed(
+        product->y + n_first, whole->n_out, p->x, whole->n_in, p->n_rows, &part, product->is_added);
+}
+
+/* Part i of n: panels [i P / n, (i + 1) P / n), which may be the end of a product and the next. */
+static void
+multiply_part(void *cookie, size_t part, size_t thread)
+{
+    const struct products *p = cookie;
+    size_t first = part * p->n_panels / p->n_parts, end = (part + 1) * p->n_panels / p->n_parts;
+    size_t before = 0; /* panels of the products before */
+
+    (void)thread;
+    for (size_t i = 0; i < p->n && before < end; i++) {
+        size_t n = panels_of(p->all[i].l);
+        size_t from = first > before ? first - before : 0, to = end - before < n ? end - before : n;
+
+        if (from < to)
+            multiply_panels(p, &p->all[i], from, to);
+        before += n;
+    }
+}
+
+void
+block_products(struct crew *crew, const float *x, size_t n_rows,
+    const struct block_product *products, size_t n)
+{
+    struct products work = {.x = x, .n_rows = n_rows, .all = products, .n = n};
+
+    for (size_t i = 0; i < n; i++)
+        work.n_panels += panels_of(products[i].l);
+    work.n_parts = crew_threads(crew) > 1 ? PARTS_PER_THREAD * crew_threads(crew) : 1;
+    if (work.n_parts > work.n_panels)
+        work.n_parts = work.n_panels;
+    crew_run(crew, work.n_parts, multiply_part, &work);
+}
+
+void
+block_linear(struct crew *crew, float *y, const float *x, size_t n_rows, const struct linear *l,
+    bool is_added)
+{
+    struct block_product product = {.y = y, .l = l, .is_added = is_added};
+
+    block_products(crew, x, n_rows, &product, 1);
+}
+
+struct rms {
+    float *y;
+    const float *x, *w;
+    size_t n_rows, d;
+};
+
+/* The rows of a part of what is done row by row. */
+static size_t
+rows_of_part(size_t n_rows, size_t part)
+{
+    size_t left = n_rows - part * ROWS_PER_PART;
+
+    return left < ROWS_PER_PART ? left : ROWS_PER_PART;
+}
+
+static size_t
+parts_of_rows(size_t n_rows)
+{
+    return (n_rows + ROWS_PER_PART - 1) / ROWS_PER_PART;
+}
+
+static void
+rms_part(void *cookie, size_t part, size_t thread)
+{
+    const struct rms *r = cookie;
+    size_t first = part * ROWS_PER_PART;
+
+    (void)thread;
+    kernels_rms(
+        r->y + first * r->d, r->x + first * r->d, r->w, rows_of_part(r->n_rows, part), r->d);
+}
+
+void
+block_rms(struct crew *crew, float *y, const float *x, const float *w, size_t n_rows, size_t d)
+{
+    struct rms work = {.y = y, .x = x, .w = w, .n_rows = n_rows, .d = d};
+
+    crew_run(crew, parts_of_rows(n_rows), rms_part, &work);
+}
+
+/* ---- keys, values, attention ---- */
 
 /* The end of the run of rows from ${m} that write to one slab; their positions follow. */
 static size_t
@@ -110,26 +229,25 @@ group_end(const struct block_row *rows, size_t m, size_t n_rows)
 /* One head of one group: q and mixed point at the head of the group's first row. */
 static void
 attend_group(const struct kv_shape *shape, size_t e, size_t d, size_t layer, size_t head,
-    struct block_scratch *scratch, const float *q, float *mixed, const struct block_row *rows,
+    float *scores, size_t stride, const float *q, float *mixed, const struct block_row *rows,
     size_t n_rows)
 {
-    size_t stride = scratch->scores_stride, n_shared = rows[0].n_shared;
+    size_t n_shared = rows[0].n_shared;
     size_t k_at = layer * shape->layer_floats + head * e * shape->k_positions;
     size_t v_at = layer * shape->layer_floats + shape->k_floats + head * shape->n_positions * e;
     float sums[BLOCK_QUERIES];
 
     if (n_shared > 0)
-        kernels_scores(
-            scratch->scores, stride, q, d, rows[0].shared + k_at, 0, n_shared, n_rows, e);
+        kernels_scores(scores, stride, q, d, rows[0].shared + k_at, 0, n_shared, n_rows, e);
     for (size_t m = 0, end; m < n_rows; m = end) {
         size_t n;
 
         end = run_end(rows, m, n_rows);
         n = rows[end - 1].position + 1; /* seen by the last of the run; the others see less */
-        kernels_scores(scratch->scores + m * stride, stride, q + m * d, d, rows[m].own + k_at,
-            n_shared, n, end - m, e);
+        kernels_scores(
+            scores + m * stride, stride, q + m * d, d, rows[m].own + k_at, n_shared, n, end - m, e);
         for (size_t i = m; i < end; i++) {
-            float *s = scratch->scores + i * stride;
+            float *s = scores + i * stride;
 
             sums[i] = kernels_softmax(s, (size_t)rows[i].position + 1);
             memset(s + rows[i].position + 1, 0, (n - rows[i].position - 1) * sizeof(float));
@@ -137,18 +255,45 @@ attend_group(const struct kv_shape *shape, size_t e, size_t d, size_t layer, siz
         }
     }
     if (n_shared > 0)
-        kernels_mix(mixed, d, scratch->scores, stride, rows[0].shared + v_at, n_rows, n_shared, e);
+        kernels_mix(mixed, d, scores, stride, rows[0].shared + v_at, n_rows, n_shared, e);
     for (size_t m = 0, end; m < n_rows; m = end) {
         size_t n;
 
         end = run_end(rows, m, n_rows);
         n = rows[end - 1].position + 1;
         /* A weight of zero adds nothing, so what a row must not see does not show. */
-        kernels_mix(mixed + m * d, d, scratch->scores + m * stride + n_shared, stride,
+        kernels_mix(mixed + m * d, d, scores + m * stride + n_shared, stride,
             rows[m].own + v_at + n_shared * e, end - m, n - n_shared, e);
         for (size_t i = m; i < end; i++)
             for (size_t c = 0; c < e; c++)
                 mixed[i * d + c] /= sums[i];
+    }
+}
+
+struct attention {
+    const struct kv_shape *shape;
+    size_t e, d, layer;
+    const struct block_scratch *scratch;
+    const float *q;
+    float *mixed;
+    const struct block_row *rows;
+    size_t n_rows;
+};
+
+/* One head: its keys and values stay in the cache while all rows look. */
+static void
+attend_head(void *cookie, size_t head, size_t thread)
+{
+    const struct attention *a = cookie;
+    size_t stride = a->scratch->scores_stride;
+    float *scores = a->scratch->scores + thread * BLOCK_QUERIES * stride;
+
+    for (size_t m = 0, end; m < a->n_rows; m = end) {
+        size_t at = m * a->d + head * a->e;
+
+        end = group_end(a->rows, m, a->n_rows);
+        attend_group(a->shape, a->e, a->d, a->layer, head, scores, stride, a->q + at, a->mixed + at,
+            a->rows + m, end - m);
     }
 }
 
@@ -157,15 +302,68 @@ block_attend(const struct kv_shape *shape, size_t n_heads, size_t d, size_t laye
     struct block_scratch *scratch, const float *q, float *mixed, const struct block_row *rows,
     size_t n_rows)
 {
-    size_t e = d / n_heads;
+    struct attention work = {.shape = shape,
+        .e = d / n_heads,
+        .d = d,
+        .layer = layer,
+        .scratch = scratch,
+        .q = q,
+        .mixed = mixed,
+        .rows = rows,
+        .n_rows = n_rows};
 
-    /* Head by head: one head's keys and values stay in the cache while all rows look. */
-    for (size_t head = 0; head < n_heads; head++)
-        for (size_t m = 0, end; m < n_rows; m = end) {
-            end = group_end(rows, m, n_rows);
-            attend_group(shape, e, d, layer, head, scratch, q + m * d + head * e,
-                mixed + m * d + head * e, rows + m, end - m);
-        }
+    crew_run(scratch->crew, n_heads, attend_head, &work);
+}
+
+/* ---- the block ---- */
+
+struct rotation {
+    const struct block_size *size;
+    const struct kv_shape *shape;
+    const struct rope *rope;
+    size_t layer;
+    const struct block_scratch *scratch;
+    const struct block_row *rows;
+    size_t n_rows;
+    bool has_queries;
+};
+
+/* Rotate keys and queries of some rows, and put keys and values away. */
+static void
+rotate_part(void *cookie, size_t part, size_t thread)
+{
+    const struct rotation *r = cookie;
+    const struct block_scratch *s = r->scratch;
+    size_t d = r->size->d, h = r->size->n_heads, e = d / h, first = part * ROWS_PER_PART;
+    size_t n = rows_of_part(r->n_rows, part);
+    float scale = 1.0f / sqrtf((float)e);
+
+    (void)thread;
+    for (size_t m = first; m < first + n; m++) {
+        const float *cosine = r->rope->cosine + r->rows[m].position * r->rope->half;
+        const float *sine = r->rope->sine + r->rows[m].position * r->rope->half;
+
+        kernels_rotate(s->k + m * d, cosine, sine, h, e, 1.0f);
+        if (r->has_queries)
+            kernels_rotate(s->q + m * d, cosine, sine, h, e, scale);
+    }
+    block_store(r->shape, h, d, r->layer, s->k + first * d, s->v + first * d, r->rows + first, n);
+}
+
+struct gating {
+    const struct block_scratch *scratch;
+    size_t n_rows, ff;
+};
+
+static void
+gate_part(void *cookie, size_t part, size_t thread)
+{
+    const struct gating *g = cookie;
+    size_t at = part * ROWS_PER_PART * g->ff;
+
+    (void)thread;
+    kernels_silu_mul(
+        g->scratch->gate + at, g->scratch->up + at, rows_of_part(g->n_rows, part) * g->ff);
 }
 
 void
@@ -176,31 +374,24 @@ block_forward(const struct block_weights *w, const struct block_size *size,
 {
     const struct attention_weights *a = &w->attention;
     struct block_scratch *s = scratch;
-    size_t d = size->d, e = d / size->n_heads;
-    float scale = 1.0f / sqrtf((float)e);
+    struct block_product kvq[] = {{s->k, &a->k, false}, {s->v, &a->v, false}, {s->q, &a->q, false}};
+    struct block_product gates[] = {{s->gate, &w->w1, false}, {s->up, &w->w3, false}};
+    struct rotation rotation = {size, shape, rope, layer, s, rows, n_rows, !is_only_remembered};
+    struct gating gating = {s, n_rows, size->ff};
+    size_t d = size->d, n_parts = parts_of_rows(n_rows);
 
-    kernels_rms(s->normed, s->x, w->norm1, n_rows, d);
-    block_linear(s->k, s->normed, n_rows, &a->k, false);
-    block_linear(s->v, s->normed, n_rows, &a->v, false);
-    for (size_t m = 0; m < n_rows; m++)
-        kernels_rotate(s->k + m * d, rope->cosine + rows[m].position * rope->half,
-            rope->sine + rows[m].position * rope->half, size->n_heads, e, 1.0f);
-    block_store(shape, size->n_heads, d, layer, s->k, s->v, rows, n_rows);
+    block_rms(s->crew, s->normed, s->x, w->norm1, n_rows, d);
+    block_products(s->crew, s->normed, n_rows, kvq, is_only_remembered ? 2 : 3);
+    crew_run(s->crew, n_parts, rotate_part, &rotation);
     if (is_only_remembered)
         return;
-
-    block_linear(s->q, s->normed, n_rows, &a->q, false);
-    for (size_t m = 0; m < n_rows; m++)
-        kernels_rotate(s->q + m * d, rope->cosine + rows[m].position * rope->half,
-            rope->sine + rows[m].position * rope->half, size->n_heads, e, scale);
     block_attend(shape, size->n_heads, d, layer, s, s->q, s->mixed, rows, n_rows);
-    block_linear(s->x, s->mixed, n_rows, &a->out, true);
+    block_linear(s->crew, s->x, s->mixed, n_rows, &a->out, true);
 
-    kernels_rms(s->normed, s->x, w->norm2, n_rows, d);
-    block_linear(s->gate, s->normed, n_rows, &w->w1, false);
-    block_linear(s->up, s->normed, n_rows, &w->w3, false);
-    kernels_silu_mul(s->gate, s->up, n_rows * size->ff);
-    block_linear(s->x, s->gate, n_rows, &w->w2, true);
+    block_rms(s->crew, s->normed, s->x, w->norm2, n_rows, d);
+    block_products(s->crew, s->normed, n_rows, gates, 2);
+    crew_run(s->crew, n_parts, gate_part, &gating);
+    block_linear(s->crew, s->x, s->gate, n_rows, &w->w2, true);
 }
 
 bool

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "worker/kronos/crew.h"
 #include "worker/kronos/model.h"
 
 #define BLOCK_ROWS_MAX 512 /* rows of one call, and so the size of the scratch */
@@ -55,8 +56,16 @@ struct block_scratch {
     float *normed;            /* [M, max(d, bits of a token)] */
     float *q, *k, *v, *mixed; /* [M, d] */
     float *gate, *up;         /* [M, ff] */
-    float *scores;            /* [BLOCK_QUERIES, scores_stride] */
+    float *scores;            /* [threads of the crew, BLOCK_QUERIES, scores_stride] */
     size_t scores_stride;
+    struct crew *crew; /* NULL: one thread */
+};
+
+/* One of several products over the same rows x [M, n_in]: y [M, n_out], rows without gaps. */
+struct block_product {
+    float *y;
+    const struct linear *l;
+    bool is_added; /* to what y holds */
 };
 
 struct block_size {
@@ -69,8 +78,15 @@ int kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions);
 /** rope_fill(rope, n_positions, e): the tables, into memory the caller gave. e is even. */
 void rope_fill(struct rope *rope, size_t n_positions, size_t e);
 
-/** block_linear(y, x, n_rows, linear, is_added): rows without gaps. */
-void block_linear(float *y, const float *x, size_t n_rows, const struct linear *l, bool is_added);
+/** block_products(crew, x, n_rows, products, n): all of them, outputs shared out among threads. */
+void block_products(struct crew *crew, const float *x, size_t n_rows,
+    const struct block_product *products, size_t n);
+/** block_linear(crew, y, x, n_rows, linear, is_added): one of them. */
+void block_linear(struct crew *crew, float *y, const float *x, size_t n_rows,
+    const struct linear *l, bool is_added);
+/** block_rms(crew, y, x, w, n_rows, d): kernels_rms(), many rows shared out among threads. */
+void block_rms(
+    struct crew *crew, float *y, const float *x, const float *w, size_t n_rows, size_t d);
 
 /** block_store(...): write keys k and values v [M, d] of ${rows} to their slabs at ${layer}. */
 void block_store(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer,

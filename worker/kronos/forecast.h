@@ -52,6 +52,7 @@ struct forecast_pool_options {
     uint32_t n_slots;     /* sequences held at once, 1..256 */
     uint32_t max_context; /* C, 2..the limit of model.h */
     float clip;           /* of normalised inputs, 5 */
+    uint32_t n_threads;   /* that compute together; 0 and 1: the caller alone */
 };
 
 /** forecast_pool_new(model, options, err): allocates everything; ${model} must outlive it. */

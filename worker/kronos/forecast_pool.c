@@ -163,7 +163,7 @@ take_scratch(struct forecast_pool *pool, struct error *err)
     s->mixed = take_floats(pool, rows, d);
     s->gate = take_floats(pool, rows, ff);
     s->up = take_floats(pool, rows, ff);
-    s->scores = take_floats(pool, BLOCK_QUERIES, s->scores_stride);
+    s->scores = take_floats(pool, crew_threads(s->crew) * BLOCK_QUERIES, s->scores_stride);
     if (s->x == NULL || s->normed == NULL || s->q == NULL || s->k == NULL || s->v == NULL ||
         s->mixed == NULL || s->gate == NULL || s->up == NULL || s->scores == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the engine's scratch");
@@ -262,6 +262,11 @@ forecast_pool_new(
         error_set(err, ERR_MEMORY, "no memory for the engine");
         return NULL;
     }
+    if (options->n_threads > 1 &&
+        (pool->scratch.crew = crew_new(options->n_threads, err)) == NULL) {
+        free(pool);
+        return NULL;
+    }
     pool->model = model;
     pool->options = *options;
     pool->horizon_max = smaller(FORECAST_HORIZON_MAX, options->max_context);
@@ -281,6 +286,7 @@ forecast_pool_free(struct forecast_pool *pool)
 {
     if (pool == NULL)
         return;
+    crew_free(pool->scratch.crew);
     for (struct forecast_memory *piece = pool->memory, *next; piece != NULL; piece = next) {
         next = piece->next;
         if (piece->is_mapped)

@@ -37,11 +37,13 @@ tokenizer_encode(struct tokenizer *t, const float *x, size_t n, const struct blo
         const float *z = t->scratch->normed; /* [rows, n_bits] */
 
         rows = n - first < BLOCK_ROWS_MAX ? n - first : BLOCK_ROWS_MAX;
-        block_linear(t->scratch->x, x + first * config->d_in, rows, &t->weights->embed, false);
+        block_linear(t->scratch->crew, t->scratch->x, x + first * config->d_in, rows,
+            &t->weights->embed, false);
         if (run_blocks(t, t->weights->encoder, config->n_enc_layers, first, rows, false, watch) ==
             -1)
             return -1;
-        block_linear(t->scratch->normed, t->scratch->x, rows, &t->weights->quant_embed, false);
+        block_linear(t->scratch->crew, t->scratch->normed, t->scratch->x, rows,
+            &t->weights->quant_embed, false);
         for (size_t m = 0; m < rows; m++, z += n_bits) {
             unsigned token = 0; /* bit j weighs 2^j; s1 is the low part */
 
@@ -68,7 +70,8 @@ embed_tokens(struct tokenizer *t, const uint16_t *s1, const uint16_t *s2, size_t
         for (size_t j = 0; j < n_bits; j++)
             *bits++ = token >> j & 1u ? one : -one;
     }
-    block_linear(t->scratch->x, t->scratch->normed, n, &t->weights->post_quant_embed, false);
+    block_linear(t->scratch->crew, t->scratch->x, t->scratch->normed, n,
+        &t->weights->post_quant_embed, false);
 }
 
 int
@@ -93,6 +96,6 @@ tokenizer_decode(struct tokenizer *t, const uint16_t *s1, const uint16_t *s2, si
     embed_tokens(t, s1, s2, n);
     if (run_blocks(t, t->weights->decoder, t->config->n_dec_layers, first, n, false, watch) == -1)
         return -1;
-    block_linear(out, t->scratch->x, n, &t->weights->head, false);
+    block_linear(t->scratch->crew, out, t->scratch->x, n, &t->weights->head, false);
     return 0;
 }

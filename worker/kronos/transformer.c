@@ -38,6 +38,7 @@ transformer_pass(struct transformer *t, const struct transformer_token *tokens,
 {
     struct block_scratch *s = t->scratch;
     const struct transformer_weights *w = t->weights;
+    struct block_product kv[] = {{s->k, &w->dep.k, false}, {s->v, &w->dep.v, false}};
     bool is_stopped = false;
 
     embed(t, tokens, n);
@@ -48,9 +49,8 @@ transformer_pass(struct transformer *t, const struct transformer_token *tokens,
         if (is_stopped)
             return NULL;
     }
-    kernels_rms(s->normed, s->x, w->norm, n, t->size.d);
-    block_linear(s->k, s->normed, n, &w->dep.k, false);
-    block_linear(s->v, s->normed, n, &w->dep.v, false);
+    block_rms(s->crew, s->normed, s->x, w->norm, n, t->size.d);
+    block_products(s->crew, s->normed, n, kv, 2);
     block_store(&t->shape, MODEL_DEP_HEADS, t->size.d, t->config->n_layers, s->k, s->v, rows, n);
     return s->normed;
 }
@@ -58,7 +58,7 @@ transformer_pass(struct transformer *t, const struct transformer_token *tokens,
 void
 transformer_s1(struct transformer *t, const float *c, size_t n, float *logits)
 {
-    block_linear(logits, c, n, &t->weights->head_s1, false);
+    block_linear(t->scratch->crew, logits, c, n, &t->weights->head_s1, false);
 }
 
 void
@@ -73,7 +73,7 @@ transformer_s2(struct transformer *t, const float *c, const uint16_t *s1,
         memcpy(s->q + m * d, w->dep_query + s1[m] * d, d * sizeof(float));
     block_attend(&t->shape, MODEL_DEP_HEADS, d, t->config->n_layers, s, s->q, s->mixed, rows, n);
     memcpy(s->x, c, n * d * sizeof(float));
-    block_linear(s->x, s->mixed, n, &w->dep.out, true);
-    kernels_rms(s->normed, s->x, w->dep_norm, n, d);
-    block_linear(logits, s->normed, n, &w->head_s2, false);
+    block_linear(s->crew, s->x, s->mixed, n, &w->dep.out, true);
+    block_rms(s->crew, s->normed, s->x, w->dep_norm, n, d);
+    block_linear(s->crew, logits, s->normed, n, &w->head_s2, false);
 }
