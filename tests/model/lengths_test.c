@@ -12,69 +12,23 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/model/engine_run.h"
 #include "tests/model/golden.h"
+#include "tests/model/walk.h"
 
 #define CONTEXT      24 /* C: small, for the twin computes every window of every step */
 #define HORIZON      6
 #define LONG_CONTEXT 48
 #define TAILS        11 /* C for the other instruction sets: no multiple of their widths */
-#define LENGTH_MAX   128
 #define BATCH_MAX    16
 
 static const char *const models[] = {"tiny-seed7", "tail-seed7"};
 static const enum forecast_window windows[] = {FORECAST_EXACT, FORECAST_FIT, FORECAST_BLOCK};
 static const char *const window_names[] = {"exact", "fit", "block"};
-
-static uint64_t
-next_random(uint64_t *random)
-{
-    *random ^= *random << 13;
-    *random ^= *random >> 7;
-    *random ^= *random << 17;
-    return *random;
-}
-
-/* A walk of candles, 37 minutes apart from a Saturday in February on: hours, days and months turn. */
-struct walk {
-    float history[LENGTH_MAX * FORECAST_FIELDS];
-    int64_t minutes[2 * LENGTH_MAX];
-};
-
-static const struct walk *
-make_walk(struct walk *w, uint64_t seed)
-{
-    uint64_t random = seed * 2654435761u + 88172645463325252u;
-    double close = 20.0 + (double)(seed % 7);
-
-    for (size_t p = 0; p < LENGTH_MAX; p++) {
-        double open = close, change = (double)(next_random(&random) % 2001) / 1000.0 - 1.0;
-        double volume = (double)(next_random(&random) % 90000) / 100.0 + 1.0;
-
-        close = open + 0.2 * change;
-        w->history[p * FORECAST_FIELDS + 0] = (float)open;
-        w->history[p * FORECAST_FIELDS + 1] = (float)(fmax(open, close) + 0.05);
-        w->history[p * FORECAST_FIELDS + 2] = (float)(fmin(open, close) - 0.04);
-        w->history[p * FORECAST_FIELDS + 3] = (float)close;
-        w->history[p * FORECAST_FIELDS + 4] = (float)volume;
-        w->history[p * FORECAST_FIELDS + 5] = (float)(volume * close);
-    }
-    for (size_t p = 0; p < 2 * LENGTH_MAX; p++)
-        w->minutes[p] = 28474560 + (int64_t)(37 * p); /* 2024-02-24 00:00 */
-    return w;
-}
-
-static struct engine_series
-series_of(const struct walk *w, size_t n_past, size_t horizon)
-{
-    return (struct engine_series){
-        .history = w->history, .minutes = w->minutes, .n_past = n_past, .horizon = horizon};
-}
 
 /* One length in one mode, against the twin. */
 static void
@@ -100,7 +54,7 @@ check_every_length(const char *name, size_t max_context)
     struct forecast_pool *pool = engine_pool(model, 1, max_context);
 
     for (size_t n_past = 1; n_past <= max_context + 3; n_past++) {
-        struct engine_series series = series_of(make_walk(&walk, n_past), n_past, HORIZON);
+        struct engine_series series = walk_series(walk_make(&walk, n_past), n_past, HORIZON);
 
         check_twin(model, pool, name, max_context, &series, FORECAST_EXACT);
         /* without overflow the three modes are one, which the next test shows byte for byte */
@@ -140,7 +94,7 @@ a_long_prefill_is_the_twin_too(void **state)
         struct forecast_pool *pool = engine_pool(model, 1, LONG_CONTEXT);
 
         for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-            struct engine_series series = series_of(make_walk(&walk, i), lengths[i], HORIZON);
+            struct engine_series series = walk_series(walk_make(&walk, i), lengths[i], HORIZON);
 
             for (size_t w = 0; w < 3; w++)
                 check_twin(model, pool, models[m], LONG_CONTEXT, &series, windows[w]);
@@ -170,7 +124,7 @@ without_overflow_all_windows_return_the_same_bytes(void **state)
         struct forecast_pool *pool = engine_pool(model, 3, CONTEXT);
 
         for (size_t n_past = 1; n_past + HORIZON - 1 <= CONTEXT; n_past++) {
-            struct engine_series series = series_of(make_walk(&walk, n_past), n_past, HORIZON);
+            struct engine_series series = walk_series(walk_make(&walk, n_past), n_past, HORIZON);
             struct forecast_options options = engine_sampled(2, n_past);
             struct engine_result exact = engine_run(pool, model, &series, &options), other;
 
@@ -198,9 +152,9 @@ a_horizon_as_long_as_the_context_is_the_twin_too(void **state)
     struct forecast_pool *pool = engine_pool(model, 1, CONTEXT);
 
     (void)state;
-    make_walk(&walk, 5);
+    walk_make(&walk, 5);
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-        struct engine_series series = series_of(&walk, lengths[i], CONTEXT);
+        struct engine_series series = walk_series(&walk, lengths[i], CONTEXT);
 
         for (size_t w = 0; w < 3; w++)
             check_twin(model, pool, "tail-seed7", CONTEXT, &series, windows[w]);
@@ -222,7 +176,7 @@ the_smallest_contexts_are_the_twin_too(void **state)
             for (size_t horizon = 1; horizon <= context; horizon++) {
                 struct walk walk;
                 struct engine_series series =
-                    series_of(make_walk(&walk, n_past + horizon), n_past, horizon);
+                    walk_series(walk_make(&walk, n_past + horizon), n_past, horizon);
 
                 for (size_t w = 0; w < 3; w++)
                     check_twin(model, pool, "tiny-seed7", context, &series, windows[w]);
@@ -240,7 +194,7 @@ temperature_0_is_greedy(void **state)
     struct walk walk;
     struct model *model = golden_model("tiny-seed7");
     struct forecast_pool *pool = engine_pool(model, 1, CONTEXT);
-    struct engine_series series = series_of(make_walk(&walk, 3), CONTEXT - 2, HORIZON);
+    struct engine_series series = walk_series(walk_make(&walk, 3), CONTEXT - 2, HORIZON);
     struct forecast_options options = engine_greedy(FORECAST_EXACT);
     struct engine_result greedy = engine_run(pool, model, &series, &options), cold;
 
@@ -262,7 +216,7 @@ the_same_seed_gives_the_same_bytes_and_another_seed_another_path(void **state)
     struct walk walk;
     struct model *model = golden_model("tiny-seed7");
     struct forecast_pool *pool = engine_pool(model, 3, CONTEXT);
-    struct engine_series series = series_of(make_walk(&walk, 1), CONTEXT - 3, 12);
+    struct engine_series series = walk_series(walk_make(&walk, 1), CONTEXT - 3, 12);
     struct forecast_options options = engine_sampled(3, 42);
     struct engine_result first = engine_run(pool, model, &series, &options);
     struct engine_result again = engine_run(pool, model, &series, &options), other;
@@ -296,7 +250,7 @@ the_number_of_slots_leaves_no_trace_in_the_values(void **state)
         struct forecast_pool *three = engine_pool(model, 3, LONG_CONTEXT);
 
         for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]) * 3; i++) {
-            struct engine_series series = series_of(make_walk(&walk, i), lengths[i / 3], 9);
+            struct engine_series series = walk_series(walk_make(&walk, i), lengths[i / 3], 9);
             struct forecast_options options = engine_sampled(3, 1000 + i);
             struct engine_result wanted, r;
 
@@ -325,7 +279,7 @@ a_path_does_not_depend_on_how_many_others_were_asked_for(void **state)
     struct walk walk;
     struct model *model = golden_model("tail-seed7");
     struct forecast_pool *pool = engine_pool(model, 5, CONTEXT);
-    struct engine_series series = series_of(make_walk(&walk, 9), CONTEXT - 2, HORIZON);
+    struct engine_series series = walk_series(walk_make(&walk, 9), CONTEXT - 2, HORIZON);
     struct forecast_options options = engine_sampled(5, 7);
     struct engine_result five = engine_run(pool, model, &series, &options);
 
@@ -362,14 +316,14 @@ make_member(struct member *m, const struct model *model, size_t max_context, uin
     struct forecast_pool *pool = engine_pool(model, 4, max_context);
 
     for (int i = 0; i < 8; i++)
-        next_random(&random);
-    make_walk(&m->walk, seed);
-    m->series = series_of(
-        &m->walk, 1 + next_random(&random) % (max_context + 8), 1 + next_random(&random) % 16);
-    m->options = engine_sampled(1 + (uint32_t)(next_random(&random) % 4), seed);
-    m->options.window = windows[next_random(&random) % 3];
-    m->options.top_k = next_random(&random) % 3 == 0 ? 5 : 0;
-    m->begins_at = next_random(&random) % 12;
+        walk_random(&random);
+    walk_make(&m->walk, seed);
+    m->series = walk_series(
+        &m->walk, 1 + walk_random(&random) % (max_context + 8), 1 + walk_random(&random) % 16);
+    m->options = engine_sampled(1 + (uint32_t)(walk_random(&random) % 4), seed);
+    m->options.window = windows[walk_random(&random) % 3];
+    m->options.top_k = walk_random(&random) % 3 == 0 ? 5 : 0;
+    m->begins_at = walk_random(&random) % 12;
     m->alone = engine_run(pool, model, &m->series, &m->options);
     forecast_pool_free(pool);
 }
