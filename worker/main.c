@@ -1,9 +1,9 @@
 /*
  * main.c - kronosq-worker: configuration, start, signals, end.
  *
- * Redis is asked first, because that fails fastest; then the model is loaded and warmed
- * up while its files are hashed; then the three threads start, and only then the worker
- * says that it is ready. This thread keeps signals, the watchdog and the exit status.
+ * Redis is asked first, because that fails fastest; then the weight files are hashed, the model
+ * is opened, from weights kept under these hashes if there are any, and warmed up; then the
+ * three threads start, and only then the worker says that it is ready. This thread keeps signals, the watchdog and the exit status.
  */
 #include <signal.h>
 #include <stdlib.h>

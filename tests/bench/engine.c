@@ -1,16 +1,17 @@
 /*
  * engine.c - How long a forecast takes on this machine, and how much of that is unavoidable.
  *
- * One thread, the model alone: no queue, no other process. Measures P and B in the same run
+ * The model alone, one thread unless more are asked for: no queue, no other process. Measures P and B in the same run
  * (machine.h), computes from them the time nobody could go below (floor.h), and tells medians
  * beside it. The values forecast mean nothing: the weights may be random.
  *
  *   build/release/tests/bench/engine MODEL_DIR TOKENIZER_DIR [--json FILE] [--runs N]
- *       [--only WORDS] [--max-context N] [--greedy FILE]
+ *       [--only WORDS] [--max-context N] [--greedy FILE] [--threads N] [--cache-dir DIR]
  *
  * --only takes rows whose name has one of the comma-separated words in it; "machine" measures
  * nothing but P and B. --greedy writes one greedy forecast with its input and tokens, for
- * whoever computes the same in another way.
+ * whoever computes the same in another way. --cache-dir maps the weights as workers do; without
+ * it they are in private memory.
  */
 #include <cjson/cJSON.h>
 #include <getopt.h>
@@ -23,6 +24,7 @@
 #include "tests/bench/machine.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/report.h"
+#include "worker/kronos/crew.h"
 #include "worker/kronos/forecast.h"
 #include "worker/kronos/model.h"
 
@@ -39,7 +41,7 @@ struct bench {
     struct machine machine;
     struct cJSON *result;
     const char *only; /* NULL: all */
-    size_t runs, context;
+    size_t runs, context, threads;
 };
 
 static bool
@@ -334,9 +336,12 @@ main(int argc, char **argv)
         {"only", required_argument, NULL, 'o'},
         {"max-context", required_argument, NULL, 'c'},
         {"greedy", required_argument, NULL, 'g'},
+        {"threads", required_argument, NULL, 't'},
+        {"cache-dir", required_argument, NULL, 'd'},
         {NULL, 0, NULL, 0},
     };
-    struct bench b = {.runs = 5, .context = 512};
+    struct bench b = {.runs = 5, .context = 512, .threads = 1};
+    struct model_options options = {0};
     const char *json = "-", *greedy = NULL;
     struct cJSON *part;
     struct error err;
@@ -359,16 +364,24 @@ main(int argc, char **argv)
         case 'g':
             greedy = optarg;
             break;
+        case 't':
+            b.threads = measure_number("--threads", optarg, 1, CREW_THREADS_MAX);
+            break;
+        case 'd':
+            options.cache_dir = optarg;
+            break;
         default:
             return 2;
         }
     }
     if (argc - optind != 2)
         measure_die("usage", "engine [options] MODEL_DIR TOKENIZER_DIR");
-    if ((b.model = model_open(argv[optind], argv[optind + 1], NULL, &err)) == NULL)
+    options.source = argv[optind]; /* that directory is thrown away with the benchmark's weights */
+    if ((b.model = model_open(argv[optind], argv[optind + 1], &options, &err)) == NULL)
         measure_die("model", err.text);
-    b.pool = forecast_pool_new(
-        b.model, &(struct forecast_pool_options){SLOTS_MAX, (uint32_t)b.context, 5.0f}, &err);
+    b.pool = forecast_pool_new(b.model,
+        &(struct forecast_pool_options){SLOTS_MAX, (uint32_t)b.context, 5.0f, (uint32_t)b.threads},
+        &err);
     if (b.pool == NULL)
         measure_die("pool", err.text);
     b.result = report_new("engine");
@@ -386,6 +399,8 @@ main(int argc, char **argv)
     report_number(part, "weight_bytes", (double)b.model->weight_bytes);
     report_number(part, "step_weight_bytes", machine_step_bytes(b.model));
     report_number(part, "context", (double)b.context);
+    report_number(part, "threads", (double)b.threads);
+    report_number(part, "weights_shared", b.model->weights.origin != WEIGHT_CACHE_PRIVATE);
     report_number(part, "pool_bytes", (double)forecast_pool_bytes(b.pool));
     report_write(b.result, json);
     forecast_pool_free(b.pool);
