@@ -40,6 +40,7 @@ COMMON_SRC := \
 	common/config_renew.c \
 	common/redis.c \
 	common/redis_handshake.c \
+	common/redis_look.c \
 	common/redis_link.c \
 	common/redis_link_command.c \
 	common/utf8.c \
@@ -57,6 +58,7 @@ COMMON_SRC := \
 	common/result_decode.c \
 	common/webhook.c \
 	common/webhook_url.c \
+	common/webhook_rules.c \
 	common/webhook_address.c \
 	common/document/json_out.c \
 	common/document/task_document.c \
@@ -166,6 +168,7 @@ API_SRC := \
 	api/change_task.c \
 	api/list_tasks.c \
 	api/dead_letters.c \
+	api/webhooks.c \
 	api/show_models.c \
 	api/show_queues.c \
 	api/show_workers.c \
@@ -182,6 +185,19 @@ API_SRC := \
 	api/store.c \
 	api/sweep.c \
 	api/health.c
+
+WEBHOOK_SRC := \
+	webhook/main.c \
+	webhook/settings.c \
+	webhook/secrets.c \
+	webhook/sign.c \
+	webhook/parcel.c \
+	webhook/message.c \
+	webhook/retry.c \
+	webhook/hosts.c \
+	webhook/outbox.c \
+	webhook/deliver.c \
+	webhook/dispatch.c
 
 CLI_SRC := \
 	cli/main.c \
@@ -223,7 +239,7 @@ ifneq ($(SYSTEMD_LIBS),)
 CPPFLAGS += -DHAVE_LIBSYSTEMD
 endif
 
-PROGRAMS := kronosq-api kronosq-worker kronosq
+PROGRAMS := kronosq-api kronosq-worker kronosq-webhook kronosq
 
 .PHONY: all debug test check format bench help clean FORCE
 .DEFAULT_GOAL := all
@@ -238,6 +254,9 @@ $(B)/kronosq-api: $(call obj,$(API_SRC)) $(B)/api/openapi.o $(LIBCOMMON)
 
 $(B)/kronosq-worker: $(call obj,$(WORKER_SRC)) $(LIBKRONOS) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS) $(COMMON_LIBS) $(SYSTEMD_LIBS)
+
+$(B)/kronosq-webhook: $(call obj,$(WEBHOOK_SRC)) $(LIBCOMMON)
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcurl) $(SYSTEMD_LIBS)
 
 $(B)/kronosq: $(call obj,$(CLI_SRC)) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libcurl) $(call pkg,libs,libcjson) $(call pkg,libs,libcrypto) -lm
@@ -286,6 +305,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
 MODEL_TESTS := $(patsubst tests/model/%.c,%,$(wildcard tests/model/*_test.c))
 API_LIB_OBJ := $(call obj,$(filter-out api/main.c,$(API_SRC)))
 WORKER_LIB_OBJ := $(call obj,$(filter-out worker/main.c,$(WORKER_SRC)))
+WEBHOOK_LIB_OBJ := $(call obj,$(filter-out webhook/main.c,$(WEBHOOK_SRC)))
 CLI_LIB_OBJ := $(call obj,$(filter-out cli/main.c,$(CLI_SRC)))
 CMOCKA := $(call pkg,libs,cmocka)
 
@@ -294,6 +314,9 @@ $(B)/libapi.a: $(API_LIB_OBJ) $(B)/api/openapi.o
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 $(B)/libworker.a: $(WORKER_LIB_OBJ)
+	@rm -f $@
+	$(call Q,AR)$(AR) rcs $@ $^
+$(B)/libwebhook.a: $(WEBHOOK_LIB_OBJ)
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 $(B)/libcli.a: $(CLI_LIB_OBJ)
@@ -307,7 +330,7 @@ $(B)/libtestsupport.a: $(call obj,tests/support/redis_server.c tests/support/que
 	@rm -f $@
 	$(call Q,AR)$(AR) rcs $@ $^
 
-$(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libtestsupport.a $(B)/libapi.a $(B)/libworker.a $(B)/libcli.a $(LIBKRONOS) $(LIBCOMMON)
+$(B)/tests/unit/%_test: $(B)/tests/unit/%_test.o $(B)/libtestsupport.a $(B)/libapi.a $(B)/libworker.a $(B)/libwebhook.a $(B)/libcli.a $(LIBKRONOS) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS) $(COMMON_LIBS) $(call pkg,libs,libcurl) $(SYSTEMD_LIBS)
 
 # It runs scripts of several versions behind the back of common/queue.
@@ -355,8 +378,8 @@ PREFIX ?= /usr/local
 BINDIR := $(PREFIX)/bin
 UNITDIR := $(PREFIX)/lib/systemd/system
 DOCDIR := $(PREFIX)/share/doc/kronosq
-UNITS := kronosq.target kronosq-api.service kronosq-worker@.service
-DOCS := LICENSE docs/operations.md $(addprefix systemd/,api.conf.example worker.conf.example \
+UNITS := kronosq.target kronosq-api.service kronosq-worker@.service kronosq-webhook.service
+DOCS := LICENSE docs/operations.md $(addprefix systemd/,api.conf.example worker.conf.example webhook.conf.example \
 	redis-elsewhere.conf.example keys.conf.example kronosq-redis.conf.example)
 
 install: all ## binaries, units and examples into $(DESTDIR)$(PREFIX), /usr/local

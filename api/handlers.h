@@ -18,6 +18,10 @@ void get_task_result(struct exchange *e, const char *param);
 void cancel_task(struct exchange *e, const char *param);
 void delete_task(struct exchange *e, const char *param);
 
+/* webhooks.c; ${param} of the first is the id */
+void replay_webhook(struct exchange *e, const char *param);
+void ping_webhook(struct exchange *e, const char *param);
+
 /* list_tasks.c */
 void list_tasks(struct exchange *e, const char *param);
 void list_dead_letters(struct exchange *e, const char *param);

@@ -30,7 +30,6 @@
 #define MAIN_STOP_MS         4000 /* to get every reply out; systemd and people wait 5 s */
 #define MAIN_STOP_LOOK_MS    20
 #define MAIN_READY_LOOK_MS   100
-#define MAIN_REDIS_START_MS  1500 /* how long the first look at Redis may take */
 #define MAIN_INSECURE_HOURLY 3600
 #define MAIN_STATUS_MS       5000 /* between lines for `systemctl status` */
 #define MAIN_SPARE_FDS       64   /* Redis, listening, logs, sockets that are drained */
@@ -62,9 +61,15 @@ check_settings(const struct config *config, struct error *err)
 {
     const char *path = config_text(config, CONFIG_KEYS_FILE);
     struct listen_address listen;
+    struct webhook_rules rules;
     struct keys *keys;
+    int status;
 
     if (listen_parse(config_text(config, CONFIG_LISTEN), &listen, err) == -1)
+        return -1;
+    status = webhook_rules_read(&rules, config, err);
+    webhook_rules_clear(&rules);
+    if (status == -1)
         return -1;
     if (path == NULL && !listen.is_loopback && !config_bool(config, CONFIG_INSECURE))
         return error_set(err, ERR_INVALID,
@@ -78,36 +83,6 @@ check_settings(const struct config *config, struct error *err)
         keys_free(keys);
     }
     return 0;
-}
-
-/* Redis is there and may lose tasks, or does not let us in: that is for the operator. */
-static int
-check_redis(const struct config *config, const struct redis_settings *settings, bool *is_there)
-{
-    struct redis_settings quick = *settings;
-    struct error err = {.code = ERR_NONE};
-    redisContext *c;
-    int status = 0;
-
-    quick.connect_timeout_ms = quick.command_timeout_ms = MAIN_REDIS_START_MS;
-    if ((c = redis_open(&quick, "kronosq-api-start", &err)) == NULL) {
-        status = err.code == ERR_INVALID ? refuse_to_start(err.text) : 0;
-        if (status == 0)
-            log_warning("api.main", "Redis does not answer yet: starting without it",
-                LOG_TEXT("error_message", err.text));
-    } else if (redis_refusal(c, &err) == -1 && err.code == ERR_INVALID) {
-        if (!config_bool(config, CONFIG_ALLOW_VOLATILE))
-            status = refuse_to_start(err.text);
-        else
-            log_warning(
-                "api.main", "this Redis may lose tasks", LOG_TEXT("error_message", err.text));
-    } else if (err.text[0] != '\0') {
-        log_warning("api.main", "Redis", LOG_TEXT("error_message", err.text));
-    }
-    *is_there = c != NULL;
-    redisFree(c);
-    redis_settings_clear(&quick);
-    return status;
 }
 
 /* As many descriptors as there may be connections; fewer is survivable, and said. */
@@ -303,7 +278,7 @@ start_timers(struct daemon *d, bool is_insecure, struct error *err)
 static void
 meet_redis(struct server *s)
 {
-    int64_t until_ms = clock_monotonic_ms() + MAIN_REDIS_START_MS;
+    int64_t until_ms = clock_monotonic_ms() + REDIS_LOOK_MS;
 
     while (!(store_is_ready(s->store) && models_at(s->models, 0)->is_seen) &&
            clock_monotonic_ms() < until_ms)
@@ -424,11 +399,15 @@ main(int argc, char *argv[])
         status = refuse_to_start(err.text);
         goto free_config;
     }
-    if (config_text(config, CONFIG_WEBHOOK_SECRET_FILE) != NULL)
-        log_warning("api.main", "webhooks are not delivered by this version: requests with one "
-                                "are refused");
-    if ((status = check_redis(config, &redis, &redis_is_there)) != 0)
+    if (webhook_rules_read(&d.server.webhook, config, &err) == -1) { /* it was right a moment ago */
+        status = refuse_to_start(err.text);
         goto clear_redis;
+    }
+    if (redis_look(&redis, "kronosq-api-start", "api.main",
+            config_bool(config, CONFIG_ALLOW_VOLATILE), &redis_is_there, &err) == -1) {
+        status = refuse_to_start(err.text);
+        goto clear_redis;
+    }
     raise_fd_limit((size_t)config_integer(config, CONFIG_MAX_CONNECTIONS));
     if (start(&d, &redis, redis_is_there, &listen, &err) == -1) {
         log_with(
@@ -443,6 +422,7 @@ main(int argc, char *argv[])
     finish(&d);
 
 clear_redis:
+    webhook_rules_clear(&d.server.webhook);
     redis_settings_clear(&redis);
 free_config:
     config_free(config);

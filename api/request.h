@@ -14,6 +14,7 @@
 
 #include "api/problem.h"
 #include "common/task.h"
+#include "common/webhook_url.h"
 
 struct request_rules { /* what the server knows and the body may leave out */
     const char *default_model;
@@ -23,9 +24,7 @@ struct request_rules { /* what the server knows and the body may leave out */
     enum task_priority highest_priority; /* of the caller; a body that names none gets normal, or
                                             this if it is lower. The cap itself is the caller's. */
     bool webhook_enabled;                /* a secret file is configured */
-    bool webhook_allow_http;             /* KRONOS_WEBHOOK_ALLOW_HTTP */
-    const char *webhook_ports;           /* KRONOS_WEBHOOK_PORTS; NULL: its default */
-    const char *webhook_allow_cidr;      /* KRONOS_WEBHOOK_ALLOW_CIDR; NULL: none */
+    struct webhook_url_rules webhook_urls;
     /* Is there such a model? Writes its context C, 0 when no worker has told it. */
     bool (*model_known)(void *cookie, const char *model, uint32_t *context);
     uint64_t (*draw_seed)(void *cookie); /* <= TASK_SEED_MAX */
@@ -37,17 +36,9 @@ struct request_series {
     struct task_about about;
 };
 
-enum {
-    REQUEST_EVENT_PROCESSING = 1,
-    REQUEST_EVENT_COMPLETED = 2,
-    REQUEST_EVENT_FAILED = 4,
-    REQUEST_EVENT_CANCELLED = 8,
-    REQUEST_EVENT_EXPIRED = 16
-};
-
 struct request_webhook {
     char *url;       /* NULL: none was asked for */
-    uint32_t events; /* REQUEST_EVENT_* bits */
+    uint32_t events; /* 1u << task_status of each it wants to hear of */
     bool include_result;
 };
 
@@ -66,6 +57,15 @@ enum request_kind { REQUEST_SINGLE, REQUEST_BATCH };
 
 #define REQUEST_BATCH_SERIES_MAX  64
 #define REQUEST_BATCH_SAMPLES_MAX 1024 /* paths of all its series together */
+
+/**
+ * request_parse(body, size, form, values_max, arena, tree, problem): the bytes as a tree that lives in
+ * ${arena}, NULL of an empty body. -1: 400 malformed_json, malformed_msgpack. arena_clear() it.
+ */
+struct arena;
+struct cJSON;
+int request_parse(const char *body, size_t size, enum request_form form, size_t values_max,
+    struct arena *arena, struct cJSON **tree, struct problem *problem);
 
 /** request_read_body(...): request_read_single() of a body in either form; 400 malformed_msgpack. */
 int request_read_body(const char *body, size_t size, enum request_form form,

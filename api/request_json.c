@@ -14,31 +14,39 @@
 #define VALUES_MAX_BATCH ((size_t)1 << 20)
 
 int
+request_parse(const char *body, size_t size, enum request_form form, size_t values_max,
+    struct arena *arena, struct cJSON **tree, struct problem *problem)
+{
+    bool is_json = form == REQUEST_JSON;
+    struct json_fault fault = {0};
+
+    *tree = NULL;
+    if (size == 0)
+        return 0;
+    *tree = is_json ? json_strict_parse(body, size, values_max, arena, &fault)
+                    : msgpack_strict_parse(body, size, values_max, arena, &fault);
+    if (*tree != NULL)
+        return 0;
+    if (fault.reason == NULL)
+        return problem_set(problem, 500, "internal", "out of memory");
+    (void)problem_set(problem, 400, is_json ? "malformed_json" : "malformed_msgpack",
+        "malformed %s at byte %zu: %s", is_json ? "JSON" : "msgpack", fault.offset, fault.reason);
+    problem_extra(problem, "offset", cJSON_CreateNumber((double)fault.offset));
+    return -1;
+}
+
+int
 request_read(const char *body, size_t size, enum request_form form, enum request_kind kind,
     const struct request_rules *rules, struct request *out, struct problem *problem)
 {
     size_t values_max = kind == REQUEST_BATCH ? VALUES_MAX_BATCH : VALUES_MAX;
-    bool is_json = form == REQUEST_JSON;
-    struct json_fault fault = {0};
     struct arena arena = {0};
-    cJSON *tree = NULL;
+    cJSON *tree;
     int rc = -1;
 
     *out = (struct request){0};
-    if (size > 0)
-        tree = is_json ? json_strict_parse(body, size, values_max, &arena, &fault)
-                       : msgpack_strict_parse(body, size, values_max, &arena, &fault);
-    if (size > 0 && tree == NULL) {
-        if (fault.reason == NULL) {
-            (void)problem_set(problem, 500, "internal", "out of memory");
-            goto clear;
-        }
-        (void)problem_set(problem, 400, is_json ? "malformed_json" : "malformed_msgpack",
-            "malformed %s at byte %zu: %s", is_json ? "JSON" : "msgpack", fault.offset,
-            fault.reason);
-        problem_extra(problem, "offset", cJSON_CreateNumber((double)fault.offset));
+    if (request_parse(body, size, form, values_max, &arena, &tree, problem) == -1)
         goto clear;
-    }
     rc = request_read_tree(tree, kind, rules, out, problem);
 clear:
     arena_clear(&arena);

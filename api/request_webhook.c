@@ -9,35 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/webhook_url.h"
+#include "common/webhook.h"
 
 enum { URL, EVENTS, INCLUDE_RESULT, N_MEMBERS };
 static const char *const names[N_MEMBERS] = {"url", "events", "include_result"};
 
-/* bit i of request_webhook.events */
-static const char *const event_names[] = {
-    "task.processing", "task.completed", "task.failed", "task.cancelled", "task.expired"};
-#define N_EVENTS (sizeof(event_names) / sizeof(event_names[0]))
+/* What there are events of, in the order of task_status. */
+static const enum task_status told[] = {
+    TASK_PROCESSING, TASK_COMPLETED, TASK_FAILED, TASK_CANCELLED, TASK_EXPIRED};
+#define N_EVENTS (sizeof(told) / sizeof(told[0]))
 
 #define DEFAULT_EVENTS                                                                             \
-    (REQUEST_EVENT_COMPLETED | REQUEST_EVENT_FAILED | REQUEST_EVENT_CANCELLED |                    \
-        REQUEST_EVENT_EXPIRED)
+    (1u << TASK_COMPLETED | 1u << TASK_FAILED | 1u << TASK_CANCELLED | 1u << TASK_EXPIRED)
 
 static void
 read_events(struct reader *r, const cJSON *list, const struct path *at, uint32_t *events)
 {
+    const char *event_names[N_EVENTS];
     const cJSON *item;
     size_t n, i = 0, choice;
 
     if (!value_list(r, list, at, 1, N_EVENTS, &n))
         return;
+    for (size_t e = 0; e < N_EVENTS; e++)
+        event_names[e] = webhook_event_name(told[e]);
     *events = 0;
     cJSON_ArrayForEach(item, list)
     {
         struct path item_at = {.parent = at, .index = i++};
 
         if (value_choice(r, item, &item_at, event_names, N_EVENTS, &choice))
-            *events |= UINT32_C(1) << choice;
+            *events |= 1u << told[choice];
     }
 }
 
@@ -72,16 +74,11 @@ void
 webhook_judge(struct reader *r, const struct request_webhook *webhook, const struct path *at)
 {
     struct path url_at = {.parent = at, .name = names[URL]};
-    const struct webhook_url_rules rules = {
-        .allow_http = r->rules->webhook_allow_http,
-        .ports = r->rules->webhook_ports,
-        .allow_cidr = r->rules->webhook_allow_cidr,
-    };
     const char *reason;
 
     if (!r->rules->webhook_enabled)
         fault_value(r, &url_at, "webhook_disabled", NULL,
             "this server sends no webhooks: it has no secret to sign them with");
-    else if (webhook_url_check(webhook->url, &rules, &reason) == -1)
+    else if (webhook_url_check(webhook->url, &r->rules->webhook_urls, &reason) == -1)
         fault_value(r, &url_at, "webhook_url_blocked", NULL, "%s", reason);
 }

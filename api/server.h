@@ -14,6 +14,7 @@
 #include "api/peers.h"
 #include "common/config.h"
 #include "common/error.h"
+#include "common/webhook_rules.h"
 
 struct keys;
 struct meter;
@@ -27,6 +28,7 @@ struct server {
     const struct config *config;
     struct keys *keys; /* NULL: every caller is local */
     struct peers peers;
+    struct webhook_rules webhook; /* what receivers of events may be */
     struct store *store;
     struct models *models;
     struct waiters *waiters;

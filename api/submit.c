@@ -32,6 +32,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/webhook.h"
 
 #define SUBMIT_CONTEXT_UNKNOWN 512 /* C of a model no worker has told about: that of Kronos */
 
@@ -82,7 +83,8 @@ rules_of(const struct exchange *e)
         .sample_count = (uint32_t)config_integer(c, CONFIG_DEFAULT_SAMPLE_COUNT),
         .result_ttl_seconds = config_integer(c, CONFIG_RESULT_TTL),
         .highest_priority = e->caller.highest,
-        .webhook_enabled = false, /* nothing delivers yet: say so rather than stay silent */
+        .webhook_enabled = config_text(c, CONFIG_WEBHOOK_SECRET_FILE) != NULL,
+        .webhook_urls = server->webhook.url,
         .model_known = model_known,
         .draw_seed = draw_seed,
         .cookie = server,
@@ -288,7 +290,8 @@ free_encoded(struct queue_series *series, size_t n)
 }
 
 static struct queue_submission
-submission_args(const struct submission *s, const char *id, const struct queue_series *series)
+submission_args(const struct submission *s, const char *id, const struct queue_series *series,
+    const struct task_bytes *webhook)
 {
     const struct config *config = s->exchange->server->config;
 
@@ -305,6 +308,9 @@ submission_args(const struct submission *s, const char *id, const struct queue_s
         .max_queued =
             s->is_unmeetable || s->is_short ? 0 : config_integer(config, CONFIG_QUEUE_MAX_TASKS),
         .max_bytes = config_integer(config, CONFIG_QUEUE_MAX_MB) * 1024 * 1024,
+        .webhook = webhook->data,
+        .webhook_size = webhook->size,
+        .webhook_events = s->request.webhook.events,
         .n_series = s->request.n_series,
         .eta_ms = s->eta_ms,
         .trace_id = s->trace_id,
@@ -344,6 +350,17 @@ eta_ms_of(const struct submission *s)
     return (int64_t)ceil(finish_seconds * 1000);
 }
 
+/* Whom to tell, as it is stored. */
+static int
+encode_webhook(const struct submission *s, struct task_bytes *bytes, struct error *err)
+{
+    struct webhook webhook = {.include_result = s->request.webhook.include_result};
+
+    strncpy(webhook.url, s->request.webhook.url, sizeof(webhook.url) - 1);
+    memcpy(webhook.traceparent, s->exchange->traceparent, sizeof(webhook.traceparent));
+    return webhook_encode(&webhook, bytes, err);
+}
+
 /* Encode and send; 0, or -1 with ${err} and nothing sent. */
 static int
 send_tasks(struct submission *s, struct error *err)
@@ -352,6 +369,7 @@ send_tasks(struct submission *s, struct error *err)
     struct queue_series *series = calloc(n, sizeof(*series));
     struct queue_submission args;
     struct queue_call call;
+    struct task_bytes webhook = {0};
     char batch_id[ID_LEN + 1];
     int status = -1;
 
@@ -367,8 +385,11 @@ send_tasks(struct submission *s, struct error *err)
     }
     s->eta_ms = eta_ms_of(s);
     trace_id_of(s->exchange->traceparent, s->trace_id);
+    if (s->request.webhook.url != NULL && encode_webhook(s, &webhook, err) == -1)
+        goto free_series;
     id_new(batch_id);
-    args = submission_args(s, s->kind == REQUEST_BATCH ? batch_id : s->task_ids[0], series);
+    args =
+        submission_args(s, s->kind == REQUEST_BATCH ? batch_id : s->task_ids[0], series, &webhook);
     if (queue_submit_call(&s->model->queue, &args, &call, err) == -1)
         goto free_series;
     FAILPOINT(BEFORE_SUBMIT, -1);
@@ -379,6 +400,7 @@ send_tasks(struct submission *s, struct error *err)
     status = 0;
 
 free_series:
+    free(webhook.data);
     free_encoded(series, series != NULL ? n : 0);
     return status;
 }

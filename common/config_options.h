@@ -27,7 +27,7 @@ X(ALLOW_VOLATILE, "KRONOS_ALLOW_VOLATILE", "allow-volatile", BOOL, "false", 0, 0
     "run on a Redis that may lose tasks (no AOF, evicting)")
 X(LOG_LEVEL, "KRONOS_LOG_LEVEL", "log-level", LEVEL, "INFO", 0, 0, A | W | H,
     "DEBUG INFO WARNING ERROR CRITICAL")
-X(DEFAULT_MODEL, "KRONOS_DEFAULT_MODEL", "default-model", TEXT, "kronos-small", 0, 0, A,
+X(DEFAULT_MODEL, "KRONOS_DEFAULT_MODEL", "default-model", TEXT, "kronos-small", 0, 0, A | H,
     "model of requests that name none")
 X(APP_NAME, "KRONOS_APP_NAME", "app-name", TEXT, "Kronosq", 0, 0, A, "what GET / says")
 X(DEFAULT_TEMPERATURE, "KRONOS_DEFAULT_TEMPERATURE", "default-temperature", NUMBER, "1.0", 0, 5, A,
@@ -80,7 +80,7 @@ X(RATE_LIMIT_PER_MINUTE, "KRONOS_RATE_LIMIT_PER_MINUTE", "rate-limit-per-minute"
 X(ENABLE_METRICS, "KRONOS_ENABLE_METRICS", "enable-metrics", BOOL, "true", 0, 0, A,
     "serve /metrics")
 X(METRICS_AUTH, "KRONOS_METRICS_AUTH", "metrics-auth", BOOL, "false", 0, 0, A, "metrics need a key")
-X(PUBLIC_URL, "KRONOS_PUBLIC_URL", "public-url", TEXT, NULL, 0, 0, A | H,
+X(PUBLIC_URL, "KRONOS_PUBLIC_URL", "public-url", TEXT, NULL, 0, 0, H,
     "start of result URLs in webhooks")
 X(MODEL_PATH, "KRONOS_MODEL_PATH", "model", TEXT, NULL, 0, 0, W,
     "directory with config.json and model.safetensors; default: the bundled kronos-demo")
@@ -127,6 +127,12 @@ X(WEBHOOK_PER_HOST, "KRONOS_WEBHOOK_PER_HOST", "webhook-per-host", INTEGER, "4",
     "deliveries at once to one host")
 X(WEBHOOK_CONCURRENCY, "KRONOS_WEBHOOK_CONCURRENCY", "webhook-concurrency", INTEGER, "256", 1, 4096,
     H, "deliveries at once")
+X(WEBHOOK_CA_FILE, "KRONOS_WEBHOOK_CA_FILE", "webhook-ca-file", TEXT, NULL, 0, 0, H,
+    "PEM file of authorities receivers' certificates are checked by, instead of the system's")
+X(PRINT_SECRET, NULL, "print-secret", TEXT, NULL, 0, 0, H,
+    "print the secret that webhooks of the key of this name are signed with, and end")
+X(RETRY_SCALE, NULL, "retry-scale", NUMBER, "1", 0, 1, H,
+    "times the waits before further attempts and of resting hosts; for tests")
 X(ONCE, NULL, "once", BOOL, "false", 0, 0, W, "end after one task")
 X(STEP_DELAY_MS, NULL, "step-delay-ms", INTEGER, "0", 0, 60000, W,
     "wait after every step, to watch a slow forecast")

@@ -27,8 +27,12 @@
     X(BEFORE_FAIL, "before_fail", 1)                                                               \
     X(BEFORE_RELEASE, "before_release", 1)                                                         \
     X(BEFORE_SWEEP, "before_sweep", 1)                                                             \
-    X(BEFORE_SUBMIT, "before_submit", 0) /* a request was judged, not stored */                    \
-    X(AFTER_SUBMIT, "after_submit", 0)   /* stored, the client does not know */
+    X(BEFORE_SUBMIT, "before_submit", 0)       /* a request was judged, not stored */              \
+    X(AFTER_SUBMIT, "after_submit", 0)         /* stored, the client does not know */              \
+    X(AFTER_HOOK_CLAIM, "after_hook_claim", 0) /* deliveries are ours, nobody here knows */        \
+    X(BEFORE_HOOK_SEND, "before_hook_send", 0)                                                     \
+    X(AFTER_HOOK_SEND, "after_hook_send", 0) /* the receiver has it, Redis does not know */        \
+    X(AFTER_HOOK_DONE, "after_hook_done", 0) /* Redis knows, nobody here read the reply */
 
 enum failpoint {
 #define X(id, name, has_connection) FAILPOINT_##id,

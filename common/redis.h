@@ -83,6 +83,16 @@ int redis_info_refusal(const redisReply *info, struct error *err);
  */
 int redis_memory_share(const redisReply *info, double *share);
 
+#define REDIS_LOOK_MS 1500 /* how long redis_look() may take to connect, or to be answered */
+
+/**
+ * redis_look(s, name, logger, allow_volatile, is_there, err): what an evented daemon asks before it
+ * runs. 0, also when Redis does not answer yet; what is worth a warning is logged. -1 with
+ * ERR_INVALID: it does not let us in, or may lose tasks and ${allow_volatile} is false.
+ */
+int redis_look(const struct redis_settings *s, const char *name, const char *logger,
+    bool allow_volatile, bool *is_there, struct error *err);
+
 /** redis_keepalive_is_off(c): tcp-keepalive 0, so dead clients stay; false when it may not be read. */
 bool redis_keepalive_is_off(redisContext *c);
 

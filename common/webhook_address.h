@@ -5,21 +5,18 @@
 #define COMMON_WEBHOOK_ADDRESS_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <sys/socket.h>
 
-struct webhook_address {
-    int family;        /* AF_INET or AF_INET6 */
-    uint8_t bytes[16]; /* network order; 4 for AF_INET */
-};
+#include "common/cidr.h"
 
-/** webhook_address_parse(text, len, address):
- * Strictly: four decimal numbers without leading zeros, or IPv6 text (RFC 4291, no zone). 0 or -1. */
-int webhook_address_parse(const char *text, size_t len, struct webhook_address *address);
-
-/** webhook_address_is_public(address, allow_cidr):
+/**
+ * webhook_address_is_public(address, allow):
  * False for private, loopback, link-local, documentation, multicast and translated ones, but
- * for those in ${allow_cidr} ("10.0.0.0/8,fd00::/8" or NULL). */
-bool webhook_address_is_public(const struct webhook_address *address, const char *allow_cidr);
+ * for those in ${allow} (NULL: none).
+ */
+bool webhook_address_is_public(const struct cidr_address *address, const struct cidr_list *allow);
+
+/** webhook_address_of(address, len, out): of a socket's address; -1: it is neither IPv4 nor IPv6. */
+int webhook_address_of(const struct sockaddr *address, socklen_t len, struct cidr_address *out);
 
 #endif /* COMMON_WEBHOOK_ADDRESS_H */

@@ -6,6 +6,8 @@
  */
 #include "common/webhook_url.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -85,22 +87,22 @@ is_listed_port(unsigned port, const char *ports)
 }
 
 static const char *
-judge_host(const char *host, size_t len, const char *allow_cidr)
+judge_host(const char *host, size_t len, const struct cidr_list *allow)
 {
-    struct webhook_address address;
+    struct cidr_address address;
 
     if (len == 0)
         return "the URL has no host";
     if (host[0] == '[') {
-        if (host[len - 1] != ']' || webhook_address_parse(host + 1, len - 2, &address) == -1 ||
+        if (host[len - 1] != ']' || cidr_address_parse(host + 1, len - 2, &address) == -1 ||
             memchr(host, ':', len) == NULL)
             return "the URL's host is no IPv6 address";
-    } else if (webhook_address_parse(host, len, &address) == -1) {
+    } else if (cidr_address_parse(host, len, &address) == -1) {
         if (!is_host_name(host, len))
             return "the URL's host is neither a name nor a plain address";
         return is_localhost(host, len) ? "the URL's host is this machine" : NULL;
     }
-    return webhook_address_is_public(&address, allow_cidr)
+    return webhook_address_is_public(&address, allow)
                ? NULL
                : "the URL's address is not on the public network";
 }
@@ -160,7 +162,7 @@ judge(const char *url, const struct webhook_url_rules *rules)
         return "the URL has a user name or password";
     if ((reason = split_port(url, &len, &port)) != NULL)
         return reason;
-    if ((reason = judge_host(url, len, rules->allow_cidr)) != NULL)
+    if ((reason = judge_host(url, len, rules->allow)) != NULL)
         return reason;
     return is_listed_port(port, ports) ? NULL : "the URL's port is not one receivers may have";
 }
@@ -170,4 +172,46 @@ webhook_url_check(const char *url, const struct webhook_url_rules *rules, const 
 {
     *reason = judge(url, rules);
     return *reason == NULL ? 0 : -1;
+}
+
+void
+webhook_url_authority(const char *url, char *text)
+{
+    bool is_https = strncasecmp(url, "https://", 8) == 0;
+    unsigned port = is_https ? 443 : 80;
+    size_t len;
+
+    url += is_https ? 8 : 7;
+    len = strcspn(url, "/?");
+    (void)split_port(url, &len, &port);
+    if (len > HOST_MAX)
+        len = HOST_MAX;
+    if (len > 0 && url[len - 1] == '.')
+        len--; /* the root's dot */
+    for (size_t i = 0; i < len; i++)
+        text[i] = (char)tolower((unsigned char)url[i]);
+    snprintf(text + len, WEBHOOK_AUTHORITY_MAX - len, ":%u", port);
+}
+
+int
+webhook_ports_check(const char *ports, struct error *err)
+{
+    bool is_any = false;
+
+    while (*ports != '\0') {
+        size_t len = strcspn(ports, ", ");
+        unsigned port = 0;
+
+        for (size_t i = 0; i < len; i++)
+            port = is_digit(ports[i]) && port <= 65535 ? port * 10 + (unsigned)(ports[i] - '0')
+                                                       : 65536;
+        if (len > 0 && (port < 1 || port > 65535 || len > 5))
+            return error_set(err, ERR_INVALID,
+                "KRONOS_WEBHOOK_PORTS: \"%.*s\" is no port: numbers 1 to 65535 between commas",
+                (int)(len < 40 ? len : 40), ports);
+        is_any = is_any || len > 0;
+        ports += len;
+        ports += strspn(ports, ", ");
+    }
+    return is_any ? 0 : error_set(err, ERR_INVALID, "KRONOS_WEBHOOK_PORTS names no port");
 }

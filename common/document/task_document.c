@@ -317,6 +317,25 @@ write_progress(const struct task_document *d, struct json_out *out)
     json_out_close(out, '}');
 }
 
+/* Only when the request had one and there is something to say of it. */
+static void
+write_webhook(const struct task_document *d, struct json_out *out)
+{
+    const struct queue_hook_view *hook = &d->view.hook;
+
+    if (hook->outcome == QUEUE_HOOK_NONE)
+        return;
+    json_out_open(out, "webhook", '{');
+    json_out_text(out, "state", queue_hook_outcome_name(hook->outcome));
+    json_out_integer(out, "attempts", hook->attempts);
+    if (hook->last_status != 0)
+        json_out_integer(out, "last_status", hook->last_status);
+    else
+        json_out_null(out, "last_status");
+    write_time(out, "next_at", hook->outcome == QUEUE_HOOK_PENDING ? hook->next_ms : 0);
+    json_out_close(out, '}');
+}
+
 static void
 write_urls(const struct task_document *d, struct json_out *out)
 {
@@ -376,6 +395,7 @@ task_document_write(const struct task_document *d, bool with_data, struct json_o
     for (uint32_t i = 0; i < d->about.n_metadata; i++)
         json_out_text(out, d->about.metadata[i].name, d->about.metadata[i].value);
     json_out_close(out, '}');
+    write_webhook(d, out);
     write_urls(d, out);
     if (d->shows_owner)
         json_out_text_n(out, "owner", v->owner, v->owner_len);

@@ -5,7 +5,7 @@
 -- KEYS  prefix
 -- ARGV  lease_ms limit
 -- Reply {now_ms, {key, fence, attempts, subject, state, owner, requeues, created_ms, expires_ms,
---       error_code, error, webhook}*}
+--       error_code, error, webhook, is_group}*}
 -- Moves in :webhook: due -> leased; what is past its life -> :webhook:dead.
 local lease_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 if not (lease_ms and limit) or limit < 1 or limit > 1000 then
@@ -26,7 +26,7 @@ for _, key in ipairs(call('ZRANGE', M .. ':webhook', '-inf', now, 'BYSCORE', 'LI
     local fence, attempts = call('HINCRBY', d, 'fence', 1), call('HINCRBY', d, 'attempts', 1)
     call('ZADD', M .. ':webhook', now + lease_ms, key)
     out[#out + 1] = {key, fence, attempts, v[1], v[2] or '', v[3] or '', v[4] or '0', v[5] or '0', v[6] or '0',
-                     v[7] or '', v[8] or '', v[9]}
+                     v[7] or '', v[8] or '', v[9], call('EXISTS', M .. ':group:' .. v[1])}
   end
 end
 return out

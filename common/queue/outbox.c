@@ -25,6 +25,7 @@ enum {
     HOOK_ERROR_CODE,
     HOOK_ERROR,
     HOOK_WEBHOOK,
+    HOOK_IS_GROUP,
     N_HOOK
 };
 #define PING_STATE "ping"
@@ -86,7 +87,7 @@ queue_hook_delivery_parse(
     const char *name = queue_script_hook_claim.name;
     const redisReply *item;
     redisReply **part;
-    int64_t fence;
+    int64_t fence, is_group;
 
     *d = (struct queue_delivery){0};
     if (queue_reply_array(reply, name, 1, err) == -1)
@@ -98,9 +99,10 @@ queue_hook_delivery_parse(
         return queue_reply_strange(name, err);
     part = item->element;
     if (!queue_reply_int(part[HOOK_FENCE], &fence) || fence < 1 ||
-        !queue_reply_count(part[HOOK_ATTEMPTS], &d->attempts))
+        !queue_reply_count(part[HOOK_ATTEMPTS], &d->attempts) ||
+        !queue_reply_int(part[HOOK_IS_GROUP], &is_group))
         return queue_reply_strange(name, err);
-    for (int p = HOOK_SUBJECT; p < N_HOOK; p++) {
+    for (int p = HOOK_SUBJECT; p <= HOOK_WEBHOOK; p++) {
         if (!queue_reply_is_string(part[p]))
             return queue_reply_strange(name, err);
     }
@@ -110,6 +112,7 @@ queue_hook_delivery_parse(
         return corrupt("key", err);
     queue_reply_text(part[HOOK_KEY], d->key, sizeof(d->key));
     d->fence = (uint64_t)fence;
+    d->is_group = is_group != 0;
     if (!queue_reply_id(part[HOOK_SUBJECT], d->subject))
         return corrupt("subject", err);
     d->is_ping = strcmp(part[HOOK_STATE]->str, PING_STATE) == 0;

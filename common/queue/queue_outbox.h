@@ -23,6 +23,7 @@ struct queue_delivery { /* points into the reply */
     uint32_t attempts;        /* with this one */
     char subject[ID_LEN + 1]; /* the task or group; of a ping its own id */
     bool is_ping;             /* else: */
+    bool is_group;            /* or was, when it is gone */
     enum task_status status;  /* PROCESSING, COMPLETED, FAILED, CANCELLED, EXPIRED */
     uint32_t requeues;
     int64_t created_ms, expires_ms; /* when it happened; nothing is sent after */

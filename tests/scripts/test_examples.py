@@ -9,7 +9,7 @@ import kronosq
 from kronosq import BUILD, MODELS, ROOT, Process, environment, single_body, wait_for
 
 EXAMPLES = ROOT / "systemd"
-DAEMONS = ("api", "worker")
+DAEMONS = ("api", "worker", "webhook")
 DEBUG_ONLY = {"KRONOS_FAIL"}
 MODEL = ("--model", MODELS / "tiny-seed7/model", "--tokenizer", MODELS / "tiny-seed7/tokenizer")
 
@@ -66,7 +66,11 @@ def test_every_default_taken_out_of_its_comment_is_read_from_the_file_and_valid(
     read = printed(daemon, "--config", path)
     assert {name for name, (_, origin) in read.items() if not origin.startswith(f"{path}:")} == set()
     assert {name: value for name, (value, _) in read.items()} == {name: value for name, (value, _) in printed(daemon).items()}
-    run(daemon, "--config", path, "--check", *(MODEL if daemon == "worker" else ()))
+    masters = tmp_path / "masters"
+    masters.touch(mode=0o600)
+    masters.write_text("A" * 43 + "=\n")
+    run(daemon, "--config", path, "--check",
+        *{"worker": MODEL, "webhook": ("--webhook-secret-file", masters)}.get(daemon, ()))
 
 
 @pytest.mark.parametrize("daemon", DAEMONS)

@@ -8,7 +8,7 @@ import pytest
 
 from kronosq import BUILD, ROOT, environment
 
-PROGRAMS = ("kronosq", "kronosq-api", "kronosq-worker")
+PROGRAMS = ("kronosq", "kronosq-api", "kronosq-webhook", "kronosq-worker")
 
 
 def make(*words):
@@ -29,7 +29,8 @@ def test_what_was_installed_runs_and_what_was_uninstalled_is_gone(tmp_path, pref
     root = tmp_path / prefix.lstrip("/")
     assert {name for name in files(root) if not name.startswith("share/")} == {
         *(f"bin/{program}" for program in PROGRAMS), "lib/systemd/system/kronosq.target",
-        "lib/systemd/system/kronosq-api.service", "lib/systemd/system/kronosq-worker@.service"}
+        "lib/systemd/system/kronosq-api.service", "lib/systemd/system/kronosq-webhook.service",
+        "lib/systemd/system/kronosq-worker@.service"}
     examples = {path.name for path in (ROOT / "systemd").glob("*.example")}
     assert {name for name in files(root) if name.startswith("share/")} == {
         f"share/doc/kronosq/{name}" for name in examples | {"LICENSE", "operations.md"}}

@@ -8,8 +8,9 @@ import pytest
 
 import units
 from kronosq import BUILD, MODELS, ROOT, Process, environment, single_body, wait_for
+from receiver import Receiver, secret_of, verify
 
-SERVICES = ("kronosq-api.service", "kronosq-worker@.service")
+SERVICES = ("kronosq-api.service", "kronosq-worker@.service", "kronosq-webhook.service")
 MOST_EXPOSURE = 1.5  # of 10; a service without any setting has 9.6
 RELEASE_GRACE_S = 5  # RELEASE_GRACE_MS of worker/link.c
 HARDENING = """
@@ -37,7 +38,7 @@ def installed(tmp_path_factory):
 
 def test_there_are_units_for_what_can_be_started_and_no_others():
     found = sorted(path.name for path in units.UNITS.iterdir() if path.suffix in (".service", ".target", ".socket", ".timer"))
-    assert found == ["kronosq-api.service", "kronosq-worker@.service", "kronosq.target"]
+    assert found == ["kronosq-api.service", "kronosq-webhook.service", "kronosq-worker@.service", "kronosq.target"]
     makefile = (ROOT / "Makefile").read_text()
     assert sorted(re.search(r"^UNITS := (.*)$", makefile, re.M)[1].split()) == found
     for service in SERVICES:
@@ -102,6 +103,22 @@ def test_a_worker_may_talk_to_redis_and_to_nobody_else():
     assert (given["IPAddressDeny"], given["IPAddressAllow"], given["ReadOnlyPaths"]) == ("any", "localhost", "-/var/lib/kronosq")
 
 
+def test_the_master_secrets_are_shown_to_the_webhook_daemon_alone():
+    given = dict(units.settings(units.UNITS / SERVICES[2]))
+    assert given["LoadCredential"] == "webhook-secrets:/etc/kronosq/webhook-secrets"
+    assert given["Environment"] == "KRONOS_WEBHOOK_SECRET_FILE=%d/webhook-secrets"
+    for service in SERVICES[:2]:
+        assert "webhook-secrets" not in (units.UNITS / service).read_text()
+
+
+def test_systemd_waits_longer_than_an_attempt_takes():
+    given = dict(units.settings(units.UNITS / SERVICES[2]))
+    shown = subprocess.run([BUILD / "kronosq-webhook", "--print-config"], env=environment(), capture_output=True, text=True, timeout=20)
+    defaults = dict(line.split("  #")[0].split("=", 1) for line in shown.stdout.splitlines())
+    grace = int(re.search(r"#define MAIN_STOP_GRACE_MS +(\d+)", (ROOT / "webhook/main.c").read_text())[1]) / 1000
+    assert int(given["TimeoutStopSec"]) > int(defaults["KRONOS_WEBHOOK_TIMEOUT"]) + grace
+
+
 def test_systemd_waits_longer_than_the_worker_takes():
     given = dict(units.settings(units.UNITS / SERVICES[1]))
     shown = subprocess.run([BUILD / "kronosq-worker", "--print-config"], env=environment(), capture_output=True, text=True, timeout=20)
@@ -141,3 +158,18 @@ def test_a_forecast_is_made_under_the_units_filters(service):
     assert service.finished(service.submit(single_body()))["status"] == "completed"
     assert (worker.stop(), api.stop()) == (0, 0)
     assert "files are allowed" not in api.log(), "it may raise its limit of open files"
+
+
+def test_an_event_is_delivered_under_the_units_filters(service):
+    receiver = Receiver()
+    service.write_masters()
+    settings = service.webhook_settings(receiver.port)
+    flags = [word for name, value in settings.items() for word in ("--" + name[7:].lower().replace("_", "-"), str(value))]
+    daemon = confined(service, "webhook", SERVICES[2], BUILD / "kronosq-webhook", "--redis", service.redis.url, "--default-model", "tiny", *flags)
+    service.start_api(**settings)
+    assert service.post("/v1/webhooks/ping", {"url": receiver.url()}).status == 202
+    delivery = wait_for(lambda: receiver.deliveries, 20, "the ping arrives")[0]
+    verify(delivery, secret_of(service.masters[0], "local"))
+    assert daemon.stop() == 0
+    assert "allowed than attempts" not in daemon.log(), "it may raise its limit of open files"
+    receiver.close()

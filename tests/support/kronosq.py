@@ -3,6 +3,7 @@
 Everything started here is ended here, by process id; logs go to files and are shown by the fixture only when
 a test failed. Nothing waits for a time: wait_for() waits for a condition, with a deadline.
 """
+import base64
 import ctypes
 import json
 import os
@@ -222,6 +223,30 @@ class Service:
                 return worker.log_lines(event="ready")
             wait_for(ready, 30, "the worker is ready")
         return worker
+
+    def write_masters(self, *masters):
+        """The file of master secrets; without any, a new one."""
+        path = self.directory / "masters"
+        self.masters = masters or (base64.b64encode(os.urandom(32)).decode(),)
+        path.touch(mode=0o600)
+        path.write_text("".join(master + "\n" for master in self.masters))
+        return path
+
+    def webhook_settings(self, *ports):
+        """What API and kronosq-webhook are told alike: receivers on loopback, at these ports, without TLS."""
+        return {"KRONOS_WEBHOOK_SECRET_FILE": self.directory / "masters", "KRONOS_WEBHOOK_ALLOW_HTTP": "1",
+                "KRONOS_WEBHOOK_ALLOW_CIDR": "127.0.0.0/8", "KRONOS_WEBHOOK_PORTS": ",".join(str(port) for port in ports)}
+
+    def start_webhook(self, *flags, wait=True, **settings):
+        daemon = Process(f"webhook-{len(self.processes)}", [BUILD / "kronosq-webhook", "--redis", self.redis.url, "--default-model", "tiny", *flags],
+                         self.directory, environment(**settings))
+        self.processes.append(daemon)
+        if wait:
+            def ready():
+                assert daemon.is_running(), f"kronosq-webhook ended:\n{daemon.log()}"
+                return daemon.log_lines(event="ready")
+            wait_for(ready, 20, "kronosq-webhook is ready")
+        return daemon
 
     def close(self):
         """End everything; returns what a sanitizer complained about."""

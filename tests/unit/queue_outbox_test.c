@@ -142,6 +142,7 @@ an_end_is_told_with_all_a_receiver_must_know(void **state)
     assert_string_equal(d.subject, id);
     assert_int_equal(d.status, TASK_FAILED);
     assert_false(d.is_ping);
+    assert_false(d.is_group);
     assert_int_equal(d.attempts, 1);
     assert_int_equal(d.fence, 1);
     assert_int_equal(d.requeues, 0);
@@ -407,6 +408,7 @@ a_group_tells_its_start_and_its_end_once(void **state)
     end_run(f, id[0], true);
     d = take_one(f);
     assert_string_equal(d.subject, group);
+    assert_true(d.is_group);
     assert_int_equal(d.status, TASK_PROCESSING);
     end_run(f, id[1], false);
     d = take_one(f);

@@ -127,7 +127,7 @@ every_member_of_the_schema_reaches_the_task(void **state)
     assert_int_equal(request.deadline_ms, 1500);
     assert_int_equal(request.result_ttl_ms, 60000);
     assert_string_equal(request.webhook.url, "https://a.example/x");
-    assert_int_equal(request.webhook.events, REQUEST_EVENT_FAILED);
+    assert_int_equal(request.webhook.events, 1u << TASK_FAILED);
     assert_true(request.webhook.include_result);
     assert_true(s->task->params.temperature == 0.5f && s->task->params.top_p == 1.0f);
     assert_int_equal(s->task->params.top_k, 7);
@@ -470,8 +470,8 @@ a_webhook_is_judged_after_the_model_and_only_with_a_secret(void **state)
     refused_with(
         &rules, PLAIN ",\"webhook\":{\"url\":\"http://a.example/\"}}", "webhook_url_blocked");
     accept_with(&rules, PLAIN ",\"webhook\":{\"url\":\"https://a.example:8443/\"}}", &request);
-    assert_int_equal(request.webhook.events, REQUEST_EVENT_COMPLETED | REQUEST_EVENT_FAILED |
-                                                 REQUEST_EVENT_CANCELLED | REQUEST_EVENT_EXPIRED);
+    assert_int_equal(request.webhook.events,
+        1u << TASK_COMPLETED | 1u << TASK_FAILED | 1u << TASK_CANCELLED | 1u << TASK_EXPIRED);
     request_clear(&request);
 }
 

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,7 +72,7 @@ private_addresses_are_refused_in_every_writing(void **state)
         "255.255.255.255", "[::]", "[::1]", "[::ffff:10.0.0.1]", "[::ffff:7f00:1]", "[::10.0.0.1]",
         "[64:ff9b::a00:1]", "[64:ff9b::808:808]", "[64:ff9b:1::1]", "[100::1]", "[2001::1]",
         "[2001:db8::1]", "[2002:0a00:0001::]", "[fc00::1]", "[fd12:3456::1]", "[fe80::1]",
-        "[febf::1]", "[ff02::1]"};
+        "[febf::1]", "[fec0::1]", "[fbff::1]", "[4000::1]", "[ff02::1]"};
     char url[128];
 
     (void)state;
@@ -86,7 +88,7 @@ neighbours_of_private_networks_are_public(void **state)
     static const char *const hosts[] = {"1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255",
         "100.128.0.0", "126.255.255.255", "128.0.0.1", "172.15.255.255", "172.32.0.0",
         "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255",
-        "[::ffff:8.8.8.8]", "[2001:200::1]", "[2003::1]", "[fbff::1]"};
+        "[::ffff:8.8.8.8]", "[2001:200::1]", "[2003::1]"};
     char url[128];
 
     (void)state;
@@ -99,11 +101,13 @@ neighbours_of_private_networks_are_public(void **state)
 static void
 the_operator_may_allow_http_ports_and_networks(void **state)
 {
-    const struct webhook_url_rules rules = {.allow_http = true,
-        .ports = "443, 9000,80",
-        .allow_cidr = "bad,10.1.0.0/16 ,fd00::/8,127.0.0.0/33"};
+    struct cidr_list allow;
+    const struct webhook_url_rules rules = {
+        .allow_http = true, .ports = "443, 9000,80", .allow = &allow};
+    struct error err;
 
     (void)state;
+    assert_int_equal(cidr_list_parse("10.1.0.0/16 ,fd00::/8", &allow, &err), 0);
     check("http://a.example/", &rules, 0);
     check("http://a.example:9000/", &rules, 0);
     check("https://a.example:8443/", &rules, -1);
@@ -113,6 +117,58 @@ the_operator_may_allow_http_ports_and_networks(void **state)
     check("https://[fd00::7]/", &rules, 0);
     check("https://[fc00::7]/", &rules, -1);
     check("https://127.0.0.1/", &rules, -1);
+    cidr_list_clear(&allow);
+}
+
+static void
+a_host_has_one_name_however_it_is_written(void **state)
+{
+    static const struct {
+        const char *url, *authority;
+    } cases[] = {{"https://A.Example", "a.example:443"},
+        {"HTTPS://a.example.:443/x", "a.example:443"}, {"http://a.example?x", "a.example:80"},
+        {"https://8.8.8.8:8443/", "8.8.8.8:8443"},
+        {"https://[2606:4700::1]/x:9", "[2606:4700::1]:443"}};
+    char text[WEBHOOK_AUTHORITY_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        webhook_url_authority(cases[i].url, text);
+        assert_string_equal(text, cases[i].authority);
+    }
+}
+
+static void
+ports_are_numbers_or_the_setting_is_refused(void **state)
+{
+    static const char *const bad[] = {"", ", ", "443,x", "0", "65536", "443,999999", "44 3x", "-1"};
+    struct error err;
+
+    (void)state;
+    assert_int_equal(webhook_ports_check("443, 8443 ,1,65535", &err), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(webhook_ports_check(bad[i], &err), -1);
+}
+
+static void
+a_sockets_address_is_judged_like_a_written_one(void **state)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a000001)};
+    struct sockaddr_in6 mapped = {.sin6_family = AF_INET6}, public6 = {.sin6_family = AF_INET6};
+    struct sockaddr unknown = {.sa_family = AF_UNIX};
+    struct cidr_address address;
+
+    (void)state;
+    assert_int_equal(inet_pton(AF_INET6, "::ffff:127.0.0.1", &mapped.sin6_addr), 1);
+    assert_int_equal(inet_pton(AF_INET6, "2606:4700::1", &public6.sin6_addr), 1);
+    assert_int_equal(webhook_address_of((struct sockaddr *)&v4, sizeof(v4), &address), 0);
+    assert_false(webhook_address_is_public(&address, NULL));
+    assert_int_equal(webhook_address_of((struct sockaddr *)&v4, sizeof(v4) - 1, &address), -1);
+    assert_int_equal(webhook_address_of((struct sockaddr *)&mapped, sizeof(mapped), &address), 0);
+    assert_false(webhook_address_is_public(&address, NULL));
+    assert_int_equal(webhook_address_of((struct sockaddr *)&public6, sizeof(public6), &address), 0);
+    assert_true(webhook_address_is_public(&address, NULL));
+    assert_int_equal(webhook_address_of(&unknown, sizeof(unknown), &address), -1);
 }
 
 int
@@ -124,6 +180,9 @@ main(void)
         cmocka_unit_test(private_addresses_are_refused_in_every_writing),
         cmocka_unit_test(neighbours_of_private_networks_are_public),
         cmocka_unit_test(the_operator_may_allow_http_ports_and_networks),
+        cmocka_unit_test(a_host_has_one_name_however_it_is_written),
+        cmocka_unit_test(ports_are_numbers_or_the_setting_is_refused),
+        cmocka_unit_test(a_sockets_address_is_judged_like_a_written_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
