@@ -82,6 +82,18 @@ def throughput(axes, run):
     return bool(counts)
 
 
+def rates(axes, run):
+    """Seconds a client waits against the tasks that come in a second."""
+    rows = sorted((r for r in run["rows"] if "rate" in r.get("where", {})), key=lambda r: r["where"]["rate"])
+    for name, value, colour in (("median", lambda r: r["value"], COLOURS[0]), ("p95", lambda r: r["detail"]["p95"], COLOURS[1])):
+        axes.plot([r["where"]["rate"] for r in rows], [value(r) for r in rows], "o-", color=colour, label=name, markersize=4)
+    if len(rows) > 1:
+        finish(axes, f"{setup(run)}, 400 candles, 120 steps, fit, {rows[0]['where']['workers']} workers of {rows[0]['where']['slots']} slots",
+               "tasks that come in a second, at random times", "seconds from due to completed")
+        axes.set_xlim(left=0)
+    return len(rows) > 1
+
+
 def urgent(axes, run):
     """The share of urgent tasks that were done within so many seconds."""
     rows = [r for r in run["rows"] if r["name"].startswith("urgent,")]
@@ -120,7 +132,7 @@ def setup(run):
     return f"Kronos-{run['setup']['model']}"
 
 
-FIGURES = {"engine": {"horizon": horizon, "history": history, "steps": steps}, "service": {"throughput": throughput, "urgent": urgent},
+FIGURES = {"engine": {"horizon": horizon, "history": history, "steps": steps}, "service": {"throughput": throughput, "rates": rates, "urgent": urgent},
            "queue": {"queue": queue}, "torch": {"torch": torch}}
 
 

@@ -91,7 +91,8 @@ def service(run):
     r = saved.row(run, "memory of 4 workers")
     if r:
         found.append(goal("memory of 4 workers (PSS)", r["value"], r["where"]["goal_bytes"], True, "B",
-                          "see the parts in its row"))
+                          f"anonymous {shown(r['detail']['anonymous'], 'B')}, files {shown(r['detail']['file'], 'B')}; weights once and all "
+                          f"slots in use leave {shown(r['detail']['rest_of_a_worker'], 'B')} a worker for the rest"))
     r = saved.row(run, "worker start to ready")
     if r:
         found.append(goal("worker start to ready, weights in page cache", r["value"], 0.3, True, "s", "see its row"))

@@ -37,11 +37,13 @@ def arguments():
     engine.add_argument("--only", metavar="WORDS", help="rows with one of these comma-separated words in their name")
 
     service = parts.add_parser("service", parents=[common, modelled], help="Redis, API, workers and clients")
-    service.add_argument("scenario", nargs="?", default="all", choices=("all", "saturated", "urgent", "memory", "start"))
+    service.add_argument("scenario", nargs="?", default="all", choices=("all", "saturated", "rates", "urgent", "memory", "start"))
     service.add_argument("--workers", type=numbers, default=[1, 2], metavar="N,N", help="saturated: worker processes (1,2)")
     service.add_argument("--slots", type=numbers, default=[1, 4, 8, 16], metavar="N,N", help="saturated: slots of each (1,4,8,16)")
     service.add_argument("--seconds", type=float, default=20.0, help="of each measurement (20)")
     service.add_argument("--warm-up", type=float, default=6.0, help="seconds before that (6)")
+    service.add_argument("--rates", type=lambda text: [float(word) for word in text.split(",")], default=[1.0, 2.0, 3.0], metavar="R,R",
+                         help="rates: tasks a second (1,2,3)")
     service.add_argument("--tasks", type=int, default=20, help="urgent: tasks of each kind (20)")
     service.add_argument("--history", type=int, default=400, metavar="L")
     service.add_argument("--horizon", type=int, default=120, metavar="P")

@@ -1,6 +1,7 @@
 """The whole service under load: its own Redis, one API, workers with a model of real size, and clients that count.
 
 saturated   more clients than slots, for each number of workers and slots: series per second, and what one of them waits
+rates       tasks at random times (Poisson), so many a second: what a client waits, counted from when a task was due
 urgent      an urgent task on an idle service, and behind a full backlog of low ones
 memory      four workers with all slots in use: what they take together (PSS)
 start       a worker from its start to ready, the weights in the page cache
@@ -147,6 +148,20 @@ def saturated(options, folder, context, shares):
     return rows
 
 
+def rates(options, folder, context, _):
+    rows = []
+    workers = os.cpu_count()
+    for rate in options.rates:
+        with Fleet(options, folder, context) as fleet:
+            fleet.start_workers(workers, URGENT_SLOTS)
+            report = programs.finish(fleet.load("normal", "--rate", rate, "--seconds", options.seconds, "--warm-up", options.warm_up))
+            check(fleet, report)
+        end = row_of(report, "end to end")
+        rows.append({**end, "name": f"{rate:g} tasks a second", "where": {"workers": workers, "slots": URGENT_SLOTS, "rate": rate},
+                     "detail": {**end["detail"], **latencies(report), "sent_late_by_s": report["generator"]["latest_seconds"]}})
+    return rows
+
+
 def urgent(options, folder, context, _):
     reports = {}
     workers = os.cpu_count()
@@ -230,7 +245,7 @@ def start(options, folder, context, _):
              "detail": {"of_it_by_its_own_clock": statistics.median(said[1:])}}]
 
 
-SCENARIOS = {"saturated": saturated, "urgent": urgent, "memory": memory, "start": start}
+SCENARIOS = {"saturated": saturated, "rates": rates, "urgent": urgent, "memory": memory, "start": start}
 
 
 def measure(options, folder, context):

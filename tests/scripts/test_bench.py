@@ -59,9 +59,9 @@ def test_the_api_alone_is_measured(tmp_path):
 
 def test_the_whole_service_is_measured_in_every_scenario(tmp_path):
     rows = measured(tmp_path, "service", "--model", "tiny", "--history", 24, "--horizon", 8, "--workers", "1,2", "--slots", 2,
-                    "--seconds", 0.4, "--warm-up", 0.1, "--tasks", 3)
-    assert {"saturated 1 workers 2 slots", "saturated 2 workers 2 slots", "urgent, idle", "urgent, behind low",
-            "urgent behind low / idle, p95", "memory of 4 workers", "worker start to ready"} == set(rows)
+                    "--seconds", 0.4, "--warm-up", 0.1, "--tasks", 3, "--rates", "20")
+    assert {"saturated 1 workers 2 slots", "saturated 2 workers 2 slots", "20 tasks a second", "urgent, idle",
+            "urgent, behind low", "urgent behind low / idle, p95", "memory of 4 workers", "worker start to ready"} == set(rows)
     for name in ("saturated 1 workers 2 slots", "saturated 2 workers 2 slots"):
         detail = rows[name]["detail"]
         assert rows[name]["value"] > 0 and detail["submitted"] == detail["completed"] > 0 and detail["generator_share"] < 0.9
