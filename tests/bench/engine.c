@@ -1,8 +1,8 @@
 /*
  * engine.c - How long a forecast takes on this machine, and how much of that is unavoidable.
  *
- * The model alone, one thread unless more are asked for: no queue, no other process. Measures P and B in the same run
- * (machine.h), computes from them the time nobody could go below (floor.h), and tells medians
+ * The model alone, one thread unless more are asked for: no queue, no other process. Measures P
+ * and B in the same run (machine.h), computes from them the time nobody could go below (floor.h), and tells medians
  * beside it. The values forecast mean nothing: the weights may be random.
  *
  *   build/release/tests/bench/engine MODEL_DIR TOKENIZER_DIR [--json FILE] [--runs N]
@@ -252,15 +252,48 @@ measure_joint_step(const struct bench *b, uint32_t m, const char *name)
 }
 
 static void
-measure_joint_steps(const struct bench *b)
+measure_joint_steps(const struct bench *b, const char *kind)
 {
     for (uint32_t m = 1; m <= SLOTS_MAX; m *= 2) {
         char name[NAME_MAX_SIZE];
 
-        snprintf(name, sizeof(name), "step of %u", (unsigned)m);
+        snprintf(name, sizeof(name), "%sstep of %u", kind, (unsigned)m);
         if (is_wanted(b, name))
             measure_joint_step(b, m, name);
     }
+}
+
+/* ---- the model, and the model again with its layers in half precision ---- */
+
+static void
+open_model(
+    struct bench *b, const char *model, const char *tokenizer, const struct model_options *options)
+{
+    struct forecast_pool_options room = {
+        SLOTS_MAX, (uint32_t)b->context, 5.0f, (uint32_t)b->threads};
+    struct error err;
+
+    if ((b->model = model_open(model, tokenizer, options, &err)) == NULL)
+        measure_die("model", err.text);
+    if ((b->pool = forecast_pool_new(b->model, &room, &err)) == NULL)
+        measure_die("pool", err.text);
+}
+
+static void
+close_model(struct bench *b)
+{
+    forecast_pool_free(b->pool);
+    model_close(b->model);
+}
+
+static void
+measure_half(const struct bench *b, const char *model, const char *tokenizer)
+{
+    struct bench half = *b;
+
+    open_model(&half, model, tokenizer, &(struct model_options){.weights = PACKED_F16});
+    measure_joint_steps(&half, "half: ");
+    close_model(&half);
 }
 
 /* ---- what a core could do with many ---- */
@@ -344,7 +377,6 @@ main(int argc, char **argv)
     struct model_options options = {0};
     const char *json = "-", *greedy = NULL;
     struct cJSON *part;
-    struct error err;
     int option;
 
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -377,19 +409,15 @@ main(int argc, char **argv)
     if (argc - optind != 2)
         measure_die("usage", "engine [options] MODEL_DIR TOKENIZER_DIR");
     options.source = argv[optind]; /* that directory is thrown away with the benchmark's weights */
-    if ((b.model = model_open(argv[optind], argv[optind + 1], &options, &err)) == NULL)
-        measure_die("model", err.text);
-    b.pool = forecast_pool_new(b.model,
-        &(struct forecast_pool_options){SLOTS_MAX, (uint32_t)b.context, 5.0f, (uint32_t)b.threads},
-        &err);
-    if (b.pool == NULL)
-        measure_die("pool", err.text);
+    open_model(&b, argv[optind], argv[optind + 1], &options);
     b.result = report_new("engine");
     if (greedy != NULL)
         write_greedy(&b, greedy);
     b.machine = machine_measure(b.model);
     measure_forecasts(&b);
-    measure_joint_steps(&b);
+    measure_joint_steps(&b, "");
+    if (is_wanted(&b, "half"))
+        measure_half(&b, argv[optind], argv[optind + 1]);
     machine_measure_again(&b.machine, b.model);
     tell_shares(&b);
     machine_describe(&b.machine, report_part(b.result, "machine"));
@@ -403,7 +431,6 @@ main(int argc, char **argv)
     report_number(part, "weights_shared", b.model->weights.origin != WEIGHT_CACHE_PRIVATE);
     report_number(part, "pool_bytes", (double)forecast_pool_bytes(b.pool));
     report_write(b.result, json);
-    forecast_pool_free(b.pool);
-    model_close(b.model);
+    close_model(&b);
     return 0;
 }

@@ -66,7 +66,7 @@ def history(axes, run):
 
 def steps(axes, run):
     """Milliseconds of a step against the sequences in it."""
-    found = [(x, value * 1e3, floor * 1e3) for x, value, floor in points(run, "sequences")]
+    found = [(x, value * 1e3, floor * 1e3) for x, value, floor in points(run, "sequences", "step")]
     if len(found) > 1:
         line(axes, found, COLOURS[0], "one step of all", "floor: weights at B, arithmetic at P")
         finish(axes, f"{setup(run)}, one thread", "sequences that step together", "milliseconds")

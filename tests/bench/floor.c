@@ -3,6 +3,8 @@
  */
 #include "tests/bench/floor.h"
 
+#define BLOCK 64 /* places that a window in blocks drops at once; MODEL.md */
+
 struct work {
     double flop;         /* of products and attention over many rows: prefill and tokenizer */
     double weight_bytes; /* read by all decode steps */
@@ -52,6 +54,7 @@ work_of(const struct model *model, const struct floor_task *t)
 {
     double position = (model->config.n_layers + 1.0) * 2.0 * model->config.d_model * sizeof(float);
     size_t L = t->n_past, P = t->horizon, C = t->context, start = L > C ? L - C : 0;
+    size_t block = C / 2 < BLOCK ? C / 2 : BLOCK;
     double S = t->samples;
     struct work work = {0};
 
@@ -60,9 +63,9 @@ work_of(const struct model *model, const struct floor_task *t)
     work.flop = tokenizer_flop(model, t) + model_rows_flop(model, (double)(L - start), 0.0);
     for (size_t i = 1; i < P; i++) {
         if (L + i - start > C) {
-            start = L + i - C;
+            start = t->window == FORECAST_BLOCK ? start + block : L + i - C;
             if (start >= L) { /* nothing of the history is left to be shared */
-                work.flop += S * model_rows_flop(model, (double)C, 0.0);
+                work.flop += S * model_rows_flop(model, (double)(L + i - start), 0.0);
                 continue;
             }
             work.flop += model_rows_flop(model, (double)(L - start), 0.0) +

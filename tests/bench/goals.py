@@ -36,6 +36,11 @@ def engine(run):
         if r:
             found.append(goal(f"{r['where']['window']}: times faster than the FastAPI service's {SERVICE_SECONDS} s",
                               SERVICE_SECONDS / r["value"], limit, False, "x", slower))
+    one_step, half = saved.row(run, "step of 1"), saved.row(run, "half: step of 1")
+    if one_step and half:
+        found.append(goal("layers in half precision: times faster at one sequence", one_step["value"] / half["value"], 1.6, False, "x",
+                          f"the floors, {shown(one_step['floor'], 's')} and {shown(half['floor'], 's')}, allow "
+                          f"{one_step['floor'] / half['floor']:.2f} x; what is not weights stays as it is"))
     if joint:
         m = run["machine"]
         compute = joint["floor"] * m["bytes_per_second"] > run["setup"]["step_weight_bytes"] * 1.001

@@ -36,6 +36,8 @@ def arguments():
     engine.add_argument("--runs", type=int, default=5, help="forecasts of each kind (5)")
     engine.add_argument("--only", metavar="WORDS", help="rows with one of these comma-separated words in their name")
 
+    engine.add_argument("--threads", type=int, default=1, help="that compute one forecast together (1)")
+
     service = parts.add_parser("service", parents=[common, modelled], help="Redis, API, workers and clients")
     service.add_argument("scenario", nargs="?", default="all", choices=("all", "saturated", "rates", "urgent", "memory", "start"))
     service.add_argument("--workers", type=numbers, default=[1, 2], metavar="N,N", help="saturated: worker processes (1,2)")
@@ -75,7 +77,7 @@ def context_of(options):
 def engine(options):
     folder = programs.model(options.model)
     more = ["--only", options.only] if options.only else []
-    return programs.run("engine", "--runs", options.runs, "--max-context", context_of(options), *more,
+    return programs.run("engine", "--runs", options.runs, "--threads", options.threads, "--max-context", context_of(options), *more,
                         folder / "model", folder / "tokenizer")
 
 

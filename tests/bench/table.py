@@ -27,9 +27,9 @@ def columns(rows, gap=2):
 def print_machine(run):
     m, noise = run["machine"], run["noise"]
     print(f"machine     {m['cpu']}, {m['cores']} cores, {shown(m['memory_bytes'], 'B')}, Linux {m.get('system', '?')}")
-    print(f"arithmetic  {m['kernel']}; OpenBLAS core {m['blas_core']}; one thread")
+    print(f"arithmetic  {m['kernel']}; OpenBLAS core {m['blas_core']}, for P only")
     print(f"P           {m['flops'] * 1e-9:.1f} GFLOP/s, sgemm 400x1024x512 (worst repeat -{100 * m['flops_spread']:.0f} %)")
-    print(f"B           {m['bytes_per_second'] * 1e-9:.1f} GB/s, reading the weights where they are mapped "
+    print(f"B           {m['bytes_per_second'] * 1e-9:.1f} GB/s, reading the weights where they lie "
           f"(worst repeat -{100 * m['bytes_spread']:.0f} %)")
     if "both" in m:
         print(f"both cores  {m['both']['flops'] * 1e-9:.1f} GFLOP/s and {m['both']['bytes_per_second'] * 1e-9:.1f} GB/s each")

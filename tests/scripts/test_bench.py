@@ -41,7 +41,7 @@ def measured(tmp_path, *arguments):
 
 def test_the_engine_is_measured_beside_its_floor(tmp_path):
     rows = measured(tmp_path, "engine", "--model", "tiny", "--runs", 2, "--only", "400->10 S=1,step of 2")
-    assert set(rows) == {"fit 400->10 S=1", "step of 2"}
+    assert set(rows) == {"fit 400->10 S=1", "step of 2"}, "half precision was not asked for"
     assert all(row["floor"] > 0 for row in rows.values())
 
 
