@@ -20,13 +20,16 @@ enum pixel { PIXEL_NONE, PIXEL_WICK, PIXEL_BODY };
 
 struct column {
     double open, high, low, close, volume;
+    struct chart_band band; /* empty where there is none: low above high */
     bool is_forecast;
 };
+
+static const struct chart_band no_band = {INFINITY, -INFINITY};
 
 /* Put ${n} bars into ${columns}, ${per_column} each; returns the columns used. */
 static size_t
 gather(const struct candle *bars, size_t n, size_t per_column, bool is_forecast,
-    struct column *columns)
+    const struct chart_band *band, struct column *columns)
 {
     size_t used = 0;
 
@@ -38,12 +41,17 @@ gather(const struct candle *bars, size_t n, size_t per_column, bool is_forecast,
             .high = bars[i].high,
             .low = bars[i].low,
             .close = bars[end - 1].close,
+            .band = no_band,
             .is_forecast = is_forecast};
         for (size_t j = i; j < end; j++) {
             c->high = fmax(c->high, fmax(bars[j].high, fmax(bars[j].open, bars[j].close)));
             c->low = fmin(c->low, fmin(bars[j].low, fmin(bars[j].open, bars[j].close)));
             if (isfinite(bars[j].volume) && bars[j].volume > 0)
                 c->volume += bars[j].volume;
+            if (band != NULL) {
+                c->band.low = fmin(c->band.low, band[j].low);
+                c->band.high = fmax(c->band.high, band[j].high);
+            }
         }
     }
     return used;
@@ -72,6 +80,13 @@ cell(enum pixel upper, enum pixel lower)
     };
 
     return glyphs[upper][lower];
+}
+
+/* A shade fills its whole cell, so it stands where the candle leaves both halves free. */
+static bool
+is_shaded(const struct column *c, double bottom, double top)
+{
+    return c->band.high >= bottom && c->band.low < top;
 }
 
 static const char *
@@ -151,7 +166,7 @@ draw_label(FILE *out, double price, int decimals)
 
 void
 chart_draw(FILE *out, const struct candle *history, size_t n_history, const struct candle *forecast,
-    size_t n_forecast, const struct chart_options *options)
+    size_t n_forecast, const struct chart_band *band, const struct chart_options *options)
 {
     int width = options->width < 40 ? 40 : options->width;
     int height = options->height < 5 ? 5 : options->height > ROWS_MAX ? ROWS_MAX : options->height;
@@ -177,11 +192,11 @@ chart_draw(FILE *out, const struct candle *history, size_t n_history, const stru
         (shown + per_column - 1) / per_column + (n_forecast + per_column - 1) / per_column > room)
         per_column++;
 
-    n_left = gather(history, shown, per_column, false, columns);
-    n = n_left + gather(forecast, n_forecast, per_column, true, columns + n_left);
+    n_left = gather(history, shown, per_column, false, NULL, columns);
+    n = n_left + gather(forecast, n_forecast, per_column, true, band, columns + n_left);
     for (size_t i = 0; i < n; i++) {
-        low = fmin(low, columns[i].low);
-        high = fmax(high, columns[i].high);
+        low = fmin(low, fmin(columns[i].low, columns[i].band.low));
+        high = fmax(high, fmax(columns[i].high, columns[i].band.high));
     }
     if (!(high > low)) { /* constant prices still get a line */
         high += fabs(high) * 1e-6 + 1e-9;
@@ -208,7 +223,9 @@ chart_draw(FILE *out, const struct candle *history, size_t n_history, const stru
 
             if (i == n_left)
                 fputs("┊", out);
-            if (options->color && (upper != PIXEL_NONE || lower != PIXEL_NONE))
+            if (upper == PIXEL_NONE && lower == PIXEL_NONE && is_shaded(&columns[i], bottom, top))
+                fputs(options->color ? "\033[2m░\033[0m" : "░", out);
+            else if (options->color && (upper != PIXEL_NONE || lower != PIXEL_NONE))
                 fprintf(out, "%s%s\033[0m", color_of(&columns[i]), cell(upper, lower));
             else
                 fputs(cell(upper, lower), out);

@@ -28,6 +28,7 @@
 #define TABLE_EDGE      4    /* rows shown at either end of a long table */
 #define POLL_SECONDS    1    /* each poll is held by the server this long */
 #define TIMEOUT_SECONDS 20
+#define BAND_SAMPLES    30 /* paths where --band is asked for and --samples is not */
 #define CHART_HEIGHT    18
 #define CHART_WIDTH     100 /* where the terminal does not say */
 
@@ -38,7 +39,7 @@ struct request {
     long long seed;
     double temperature, top_p;
     bool has_samples, has_top_k, has_seed, has_temperature, has_top_p;
-    bool json, all_rows, no_chart, quiet, raw;
+    bool json, all_rows, no_chart, quiet, raw, band;
 };
 
 static const struct option options[] = {
@@ -56,6 +57,7 @@ static const struct option options[] = {
     {"json", no_argument, NULL, 'j'},
     {"all", no_argument, NULL, 'a'},
     {"no-chart", no_argument, NULL, 'C'},
+    {"band", no_argument, NULL, 'b'},
     {"raw", no_argument, NULL, 'r'},
     {"quiet", no_argument, NULL, 'q'},
     {"help", no_argument, NULL, 'h'},
@@ -77,6 +79,7 @@ usage(FILE *out)
         "context\n"
         "  --priority P     urgent, normal or low\n"
         "  --samples N      paths averaged into the forecast, 1..256\n"
+        "  --band           also the 10 to 90 %% band of the paths' closes; %d paths if not said\n"
         "  --temperature X, --top-k N, --top-p X, --seed N\n"
         "  --json           print the task document instead of table and chart\n"
         "  --all            print every row of the table\n"
@@ -85,7 +88,7 @@ usage(FILE *out)
         "close,\n"
         "                   and volume is at least 0\n"
         "  --quiet          no progress\n",
-        STEPS_DEFAULT);
+        STEPS_DEFAULT, BAND_SAMPLES);
 }
 
 static int
@@ -177,6 +180,9 @@ parse_options(int argc, char *argv[], struct request *r, int *status)
         case 'C':
             r->no_chart = true;
             break;
+        case 'b':
+            r->band = true;
+            break;
         case 'r':
             r->raw = true;
             break;
@@ -190,6 +196,10 @@ parse_options(int argc, char *argv[], struct request *r, int *status)
         default: /* getopt has said what is wrong */
             wrong = -1;
         }
+    }
+    if (r->band && !r->has_samples) {
+        r->has_samples = true;
+        r->samples = BAND_SAMPLES;
     }
     if (wrong == 0 && optind == argc - 1) {
         r->file = argv[optind];
@@ -296,6 +306,13 @@ build_body(const struct request *r, const struct candles *candles, struct error 
         (output = cJSON_AddObjectToObject(body, "output")) == NULL)
         goto done;
     cJSON_AddBoolToObject(output, "repair", !r->raw);
+    if (r->band) {
+        cJSON *quantiles = cJSON_AddArrayToObject(output, "quantiles");
+
+        if (!cJSON_AddItemToArray(quantiles, cJSON_CreateNumber(0.1)) ||
+            !cJSON_AddItemToArray(quantiles, cJSON_CreateNumber(0.9)))
+            goto done;
+    }
     cJSON_AddStringToObject(future, "interval", interval);
     cJSON_AddNumberToObject(future, "count", (double)r->steps);
     if (r->has_samples)
@@ -421,6 +438,27 @@ read_prediction(const cJSON *document, struct candle rows[STEPS_MAX], struct err
     return n;
 }
 
+/* data.quantiles of close into ${band} [n]; false when the answer has none for every step. */
+static bool
+read_band(const cJSON *document, struct chart_band *band, int n)
+{
+    const cJSON *data = cJSON_GetObjectItemCaseSensitive(document, "data");
+    const cJSON *quantiles = cJSON_GetObjectItemCaseSensitive(data, "quantiles");
+    const cJSON *low = cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(quantiles, "0.1"), "close");
+    const cJSON *high = cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(quantiles, "0.9"), "close");
+
+    if (cJSON_GetArraySize(low) != n || cJSON_GetArraySize(high) != n)
+        return false;
+    low = low->child;
+    high = high->child;
+    for (int i = 0; i < n; i++, low = low->next, high = high->next)
+        band[i] = (struct chart_band){
+            .low = cJSON_GetNumberValue(low), .high = cJSON_GetNumberValue(high)};
+    return true;
+}
+
 static void
 print_table(const struct candle *rows, int n, bool all)
 {
@@ -443,7 +481,8 @@ print_table(const struct candle *rows, int n, bool all)
 }
 
 static void
-print_chart(const struct candles *history, const struct candle *forecast, int n)
+print_chart(const struct candles *history, const struct candle *forecast,
+    const struct chart_band *band, int n)
 {
     bool is_terminal = isatty(STDOUT_FILENO);
     struct chart_options chart = {
@@ -453,7 +492,7 @@ print_chart(const struct candles *history, const struct candle *forecast, int n)
     if (is_terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
         chart.width = window.ws_col;
     putchar('\n');
-    chart_draw(stdout, history->rows, history->n, forecast, (size_t)n, &chart);
+    chart_draw(stdout, history->rows, history->n, forecast, (size_t)n, band, &chart);
 }
 
 static void
@@ -477,6 +516,7 @@ static int
 print_forecast(const struct request *r, const cJSON *document, const struct candles *history,
     struct error *err)
 {
+    struct chart_band band[STEPS_MAX];
     struct candle *rows;
     int n;
 
@@ -495,7 +535,7 @@ print_forecast(const struct request *r, const cJSON *document, const struct cand
         print_summary(document, n);
         print_table(rows, n, r->all_rows);
         if (!r->no_chart)
-            print_chart(history, rows, n);
+            print_chart(history, rows, read_band(document, band, n) ? band : NULL, n);
     }
     free(rows);
     return n == -1 ? -1 : 0;

@@ -25,6 +25,8 @@ bar(int i, double open, double high, double low, double close, double volume)
     return c;
 }
 
+static const struct chart_band *drawn_band; /* of the next draw() */
+
 static char *
 draw(const struct candle *past, size_t n_past, const struct candle *next, size_t n_next,
     struct chart_options options)
@@ -34,7 +36,7 @@ draw(const struct candle *past, size_t n_past, const struct candle *next, size_t
     FILE *out = open_memstream(&text, &size);
 
     assert_non_null(out);
-    chart_draw(out, past, n_past, next, n_next, &options);
+    chart_draw(out, past, n_past, next, n_next, drawn_band, &options);
     fclose(out);
     return text;
 }
@@ -139,10 +141,39 @@ flat_prices_no_volume_and_huge_numbers_are_drawn(void **state)
     }
 }
 
+static void
+a_band_is_shaded_behind_the_forecast_and_belongs_to_the_axis(void **state)
+{
+    const struct chart_options options = {.width = 60, .height = 10};
+    struct candle past[8], next[4];
+    struct chart_band band[4];
+    char *text;
+    int lines, shades = 0;
+
+    (void)state;
+    for (int i = 0; i < 8; i++)
+        past[i] = bar(i, 100, 101, 99, 100, NAN);
+    for (int i = 0; i < 4; i++) {
+        next[i] = bar(8 + i, 100, 100.5, 99.5, 100, NAN);
+        band[i] = (struct chart_band){.low = 90, .high = 110};
+    }
+    drawn_band = band;
+    text = draw(past, 8, next, 4, options);
+    drawn_band = NULL;
+    assert_true(widest(text, &lines) <= 60);
+    for (const char *p = text; (p = strstr(p, "░")) != NULL; p++)
+        shades++;
+    /* ten rows of four bars, but for the row or two that their candles have */
+    assert_in_range(shades, 4 * 8, 4 * 9);
+    assert_non_null(strstr(text, "109"));
+    free(text);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_band_is_shaded_behind_the_forecast_and_belongs_to_the_axis),
         cmocka_unit_test(a_rising_bar_is_a_body_between_its_wicks),
         cmocka_unit_test(every_line_fits_the_width_for_any_number_of_bars),
         cmocka_unit_test(flat_prices_no_volume_and_huge_numbers_are_drawn),
