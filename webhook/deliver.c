@@ -291,6 +291,7 @@ set_up(struct attempt *a, struct error *err)
     set(NETRC, (long)CURL_NETRC_IGNORED);
     set(NOSIGNAL, 1L);
     set(QUICK_EXIT, 1L);
+    set(DNS_CACHE_TIMEOUT, 0L); /* a name that has moved is found at its new place, and judged there */
     set(SSL_VERIFYPEER, 1L);
     set(SSL_VERIFYHOST, 2L);
     set(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
