@@ -97,6 +97,10 @@ X(THREADS, "KRONOS_THREADS", "threads", INTEGER, "1", 1, 64, W,
     "threads of one computation: a task alone ends sooner, results stay the same")
 X(CACHE_DIR, "KRONOS_CACHE_DIR", "cache-dir", TEXT, NULL, 0, 0, W,
     "directory of prepared weights, one copy for all workers of this host; none: a copy of its own")
+X(WEIGHTS, "KRONOS_WEIGHTS", "weights", TEXT, "fp32", 0, 0, W,
+    "fp32, or fp16: weights kept in half precision, faster and not the reference's values")
+X(KV, "KRONOS_KV", "kv", TEXT, "fp32", 0, 0, W,
+    "fp32, or fp16: attention's keys and values kept in half precision")
 X(MAX_CONTEXT, "KRONOS_MAX_CONTEXT", "max-context", INTEGER, "512", 2, 4096, W,
     "bars the model looks back over")
 X(CLIP_VALUE, "KRONOS_CLIP_VALUE", "clip-value", NUMBER, "5.0", 0.1, 100, W,

@@ -23,7 +23,7 @@ struct result_provenance {
     char tokenizer_sha256[65];
     char engine[32];    /* version, "0.1.0" */
     char kernel[32];    /* "avx512", "avx2", "portable" */
-    char precision[16]; /* "fp32" */
+    char precision[16]; /* "fp32", "fp16-weights", "fp16-kv", "fp16" */
     char model_version[RESULT_NAME_MAX];
     char tokenizer_version[RESULT_NAME_MAX];
     struct task_params params; /* as applied */

@@ -11,8 +11,6 @@
 #include "common/result.h"
 #include "worker/summary.h"
 
-#define PRECISION "fp32"
-
 /* Mean and, where something needs them, single paths. Sizes are within the limits of task.h. */
 static struct result *
 sum_up(const struct answer_maker *maker, const struct task *task, const struct forecast *forecast,
@@ -53,7 +51,7 @@ sign(const struct answer_maker *maker, const struct job *job, struct result *res
     snprintf(p->tokenizer_version, sizeof(p->tokenizer_version), "%s", identity->tokenizer_version);
     snprintf(p->engine, sizeof(p->engine), "%s", KRONOSQ_VERSION);
     snprintf(p->kernel, sizeof(p->kernel), "%s", maker->kernel);
-    snprintf(p->precision, sizeof(p->precision), "%s", PRECISION);
+    snprintf(p->precision, sizeof(p->precision), "%s", maker->precision);
     result->timing.run_ms = job->run_ms;
     result->timing.batch_size = job->batch_size;
     snprintf(result->timing.worker, sizeof(result->timing.worker), "%s", maker->worker);

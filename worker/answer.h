@@ -12,8 +12,9 @@
 /* What every answer of this process says of who made it. */
 struct answer_maker {
     const struct model_identity *identity;
-    const char *kernel; /* "avx512" */
-    const char *worker; /* the short name */
+    const char *kernel;    /* "avx512" */
+    const char *precision; /* "fp32" */
+    const char *worker;    /* the short name */
     uint32_t context;
     uint32_t vocabulary; /* entries of the larger token table */
 };

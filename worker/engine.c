@@ -404,6 +404,7 @@ engine_new(const struct worker_settings *settings, struct handoff *handoff,
         .max_context = settings->max_context,
         .clip = settings->clip,
         .n_threads = (uint32_t)settings->threads,
+        .kv = settings->kv,
     };
     const struct model_config *bits = &model->config;
     struct engine *e = calloc(1, sizeof(*e));
@@ -425,8 +426,12 @@ engine_new(const struct worker_settings *settings, struct handoff *handoff,
     e->batch = calloc(settings->slots, sizeof(*e->batch));
     if (e->runs == NULL || e->batch == NULL)
         error_set(err, ERR_MEMORY, "out of memory");
-    else if ((e->pool = forecast_pool_new(model, &options, err)) != NULL)
+    else
+        e->pool = forecast_pool_new(model, &options, err);
+    if (e->pool != NULL) {
+        e->maker.precision = forecast_pool_precision(e->pool);
         return e;
+    }
     engine_free(e);
     return NULL;
 }
@@ -435,6 +440,12 @@ uint32_t
 engine_vocabulary(const struct engine *e)
 {
     return e->maker.vocabulary;
+}
+
+const char *
+engine_precision(const struct engine *e)
+{
+    return e->maker.precision;
 }
 
 size_t

@@ -18,6 +18,8 @@ struct engine;
 struct engine *engine_new(const struct worker_settings *settings, struct handoff *handoff,
     const struct model *model, struct error *err);
 size_t engine_pool_bytes(const struct engine *engine);
+/** engine_precision(engine): as results say it, "fp32" or what is kept in half precision. */
+const char *engine_precision(const struct engine *engine);
 uint32_t engine_vocabulary(const struct engine *engine); /* the larger of its two */
 
 /** engine_warm_up(engine, err): short forecasts, so that weights are in memory and the first task is not slow; how fast the last was goes to the handoff. */

@@ -167,6 +167,7 @@ load_model(struct worker *w, struct error *err)
     const struct worker_settings *s = &w->settings;
     char source[192];
     struct model_options options = {
+        .weights = s->weights,
         .cache_dir = s->cache_dir[0] != '\0' ? s->cache_dir : NULL,
         .source = source,
         .confirm = confirm_identity,
@@ -205,7 +206,7 @@ log_ready(const struct worker *w, int64_t started_at_ms)
         LOG_TEXT("tokenizer_sha256", w->identity.tokenizer_sha256),
         LOG_INT("parameters", w->model->n_parameters),
         LOG_INT("tokenizer_parameters", w->model->n_tokenizer_parameters),
-        LOG_TEXT("kernel", kernels_name()),
+        LOG_TEXT("kernel", kernels_name()), LOG_TEXT("precision", engine_precision(w->engine)),
         LOG_TEXT("weights", weight_cache_origin_name(w->model->weights.origin)),
         LOG_TEXT("weights_file", w->model->weights.path),
         LOG_INT("weights_bytes", w->model->weights.bytes),

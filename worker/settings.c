@@ -128,6 +128,19 @@ read_queues(struct worker_settings *s, const char *list, struct error *err)
     }
 }
 
+/* "fp32" or "fp16". */
+static int
+read_format(enum packed_format *format, const char *setting, const char *value, struct error *err)
+{
+    if (strcmp(value, "fp32") == 0)
+        *format = PACKED_F32;
+    else if (strcmp(value, "fp16") == 0)
+        *format = PACKED_F16;
+    else
+        return error_set(err, ERR_INVALID, "%s is \"%.40s\": fp32 or fp16", setting, value);
+    return 0;
+}
+
 int
 worker_settings_read(struct worker_settings *s, const struct config *config, struct error *err)
 {
@@ -158,7 +171,10 @@ worker_settings_read(struct worker_settings *s, const struct config *config, str
         return error_set(err, ERR_INVALID, "KRONOS_MODEL_NAME is \"%.80s\": %s", s->name, why.text);
     if (find_model(s, config, err) == -1 ||
         find_cache(s, config_text(config, CONFIG_CACHE_DIR), err) == -1 ||
-        read_queues(s, config_text(config, CONFIG_QUEUES), err) == -1)
+        read_queues(s, config_text(config, CONFIG_QUEUES), err) == -1 ||
+        read_format(&s->weights, "KRONOS_WEIGHTS", config_text(config, CONFIG_WEIGHTS), err) ==
+            -1 ||
+        read_format(&s->kv, "KRONOS_KV", config_text(config, CONFIG_KV), err) == -1)
         return -1;
     s->queue.tuning.lease_ms = s->lease_ms; /* also spared by sweeps after a restart of Redis */
     s->queue.tuning.max_queue_ms = config_integer(config, CONFIG_MAX_QUEUE_SECONDS) * 1000;

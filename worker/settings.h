@@ -17,6 +17,7 @@
 #include "common/queue/queue.h"
 #include "common/redis.h"
 #include "common/task.h"
+#include "worker/kronos/packed.h"
 
 struct worker_settings {
     char worker[ID_LEN + 1]; /* of this process incarnation: part of every lease */
@@ -35,6 +36,7 @@ struct worker_settings {
     bool takes[TASK_PRIORITY_COUNT];
     int threads;
     uint32_t max_context;
+    enum packed_format weights, kv; /* kept in half precision or not */
     float clip;
     int64_t startup_ms, drain_ms, max_run_ms;
     int64_t lease_ms, renew_ms;

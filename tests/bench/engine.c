@@ -266,11 +266,11 @@ measure_joint_steps(const struct bench *b, const char *kind)
 /* ---- the model, and the model again with its layers in half precision ---- */
 
 static void
-open_model(
-    struct bench *b, const char *model, const char *tokenizer, const struct model_options *options)
+open_model(struct bench *b, const char *model, const char *tokenizer,
+    const struct model_options *options, enum packed_format kv)
 {
     struct forecast_pool_options room = {
-        SLOTS_MAX, (uint32_t)b->context, 5.0f, (uint32_t)b->threads};
+        SLOTS_MAX, (uint32_t)b->context, 5.0f, (uint32_t)b->threads, kv};
     struct error err;
 
     if ((b->model = model_open(model, tokenizer, options, &err)) == NULL)
@@ -291,8 +291,11 @@ measure_half(const struct bench *b, const char *model, const char *tokenizer)
 {
     struct bench half = *b;
 
-    open_model(&half, model, tokenizer, &(struct model_options){.weights = PACKED_F16});
+    open_model(&half, model, tokenizer, &(struct model_options){.weights = PACKED_F16}, PACKED_F32);
     measure_joint_steps(&half, "half: ");
+    close_model(&half);
+    open_model(&half, model, tokenizer, &(struct model_options){.weights = PACKED_F16}, PACKED_F16);
+    measure_joint_steps(&half, "half, keys and values too: ");
     close_model(&half);
 }
 
@@ -409,7 +412,7 @@ main(int argc, char **argv)
     if (argc - optind != 2)
         measure_die("usage", "engine [options] MODEL_DIR TOKENIZER_DIR");
     options.source = argv[optind]; /* that directory is thrown away with the benchmark's weights */
-    open_model(&b, argv[optind], argv[optind + 1], &options);
+    open_model(&b, argv[optind], argv[optind + 1], &options, PACKED_F32);
     b.result = report_new("engine");
     if (greedy != NULL)
         write_greedy(&b, greedy);

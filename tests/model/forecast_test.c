@@ -101,13 +101,13 @@ static void
 a_pool_out_of_its_limits_is_not_made(void **state)
 {
     const struct forecast_pool_options bad[] = {
-        {0, CONTEXT, 5.0f, 1},
-        {257, CONTEXT, 5.0f, 1},
-        {1, 1, 5.0f, 1},
-        {1, MODEL_CONTEXT_MAX + 1, 5.0f, 1},
-        {1, CONTEXT, 0.0f, 1},
-        {1, CONTEXT, NAN, 1},
-        {1, CONTEXT, 5.0f, CREW_THREADS_MAX + 1},
+        {.n_slots = 0, .max_context = CONTEXT, .clip = 5.0f, .n_threads = 1},
+        {.n_slots = 257, .max_context = CONTEXT, .clip = 5.0f, .n_threads = 1},
+        {.n_slots = 1, .max_context = 1, .clip = 5.0f, .n_threads = 1},
+        {.n_slots = 1, .max_context = MODEL_CONTEXT_MAX + 1, .clip = 5.0f, .n_threads = 1},
+        {.n_slots = 1, .max_context = CONTEXT, .clip = 0.0f, .n_threads = 1},
+        {.n_slots = 1, .max_context = CONTEXT, .clip = NAN, .n_threads = 1},
+        {.n_slots = 1, .max_context = CONTEXT, .clip = 5.0f, .n_threads = CREW_THREADS_MAX + 1},
     };
     struct error err;
 

@@ -174,11 +174,19 @@ image_begin(const struct image *image, const char *name)
 }
 
 struct model *
+image_open_as(enum image_part part, enum packed_format weights, struct error *err)
+{
+    struct model_options options = {.weights = weights, .keeps_plain = true};
+
+    if (part == IMAGE_MODEL)
+        return model_open(folder, good[IMAGE_TOKENIZER], &options, err);
+    return model_open(good[IMAGE_MODEL], folder, &options, err);
+}
+
+struct model *
 image_open(enum image_part part, struct error *err)
 {
-    if (part == IMAGE_MODEL)
-        return model_open(folder, good[IMAGE_TOKENIZER], NULL, err);
-    return model_open(good[IMAGE_MODEL], folder, NULL, err);
+    return image_open_as(part, PACKED_F32, err);
 }
 
 struct model *

@@ -54,6 +54,8 @@ size_t image_begin(const struct image *image, const char *name);
 
 /** image_open(part, err): model_open() with the folder in place of one good half. */
 struct model *image_open(enum image_part part, struct error *err);
+/** image_open_as(part, weights, err): the same with the layers kept in that format. */
+struct model *image_open_as(enum image_part part, enum packed_format weights, struct error *err);
 
 /** image_open_good(): both halves good. */
 struct model *image_open_good(void);

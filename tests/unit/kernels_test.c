@@ -367,50 +367,108 @@ heads_are_rotated_by_halves(void **state)
 
 /* ---- attention ---- */
 
-static float *
-key_tiles(size_t n_positions, size_t e)
+/* Room for the keys of ${n_positions} and as many values, as float32 or as halves. */
+static struct kernels_kv
+kv_new(size_t n_positions, size_t e, bool is_half)
 {
-    float *k = calloc((n_positions / KERNELS_KEY_TILE + 1) * KERNELS_KEY_TILE * e, sizeof(float));
+    size_t n = (n_positions / KERNELS_KEY_TILE + 1) * KERNELS_KEY_TILE * e;
+    struct kernels_kv kv = {calloc(n, is_half ? sizeof(uint16_t) : sizeof(float)), is_half};
 
-    assert_non_null(k);
-    return k;
+    assert_non_null(kv.at);
+    return kv;
+}
+
+static float
+kv_number(struct kernels_kv kv, size_t i)
+{
+    return kv.is_half ? packed_widen(((uint16_t *)kv.at)[i]) : ((float *)kv.at)[i];
+}
+
+/* What is left of ${n} numbers that were kept as halves. */
+static void
+round_to_halves(float *x, size_t n, bool is_half)
+{
+    for (size_t i = 0; is_half && i < n; i++)
+        x[i] = packed_widen(packed_half(x[i]));
+}
+
+static void
+check_keys_stored(void)
+{
+    enum { E = 7, FIRST = 21 };
+
+    for (size_t rows = 1; rows <= 40; rows++) {
+        size_t stored = 0;
+        float *x = numbers(rows * (E + 2), 16);
+        struct kernels_kv k = kv_new(FIRST + rows, E, rows % 2 == 0);
+
+        kernels_store_keys(k, FIRST, x, E + 2, rows, E);
+        round_to_halves(x, rows * (E + 2), k.is_half);
+        for (size_t m = 0; m < rows; m++)
+            for (size_t i = 0; i < E; i++)
+                assert_true(kv_number(k, (FIRST + m) / 16 * 16 * E + i * 16 + (FIRST + m) % 16) ==
+                            x[m * (E + 2) + i]);
+        for (size_t i = 0; i < ((FIRST + rows) / 16 + 1) * 16 * E; i++)
+            stored += kv_number(k, i) != 0.0f;
+        assert_int_equal(stored, rows * E); /* and nothing else was touched */
+        free(x);
+        free(k.at);
+    }
 }
 
 static void
 keys_are_stored_in_tiles_of_positions(void **state)
 {
-    enum { E = 7, FIRST = 21 };
-
     (void)state;
-    for (size_t rows = 1; rows <= 40; rows += 3) {
-        size_t stored = 0;
-        float *x = numbers(rows * (E + 2), 16), *k = key_tiles(FIRST + rows, E);
+    with_every_set(check_keys_stored);
+}
 
-        kernels_store_keys(k, FIRST, x, E + 2, rows, E);
-        for (size_t m = 0; m < rows; m++)
-            for (size_t i = 0; i < E; i++)
-                assert_true(
-                    k[(FIRST + m) / 16 * 16 * E + i * 16 + (FIRST + m) % 16] == x[m * (E + 2) + i]);
-        for (size_t i = 0; i < ((FIRST + rows) / 16 + 1) * 16 * E; i++)
-            stored += k[i] != 0.0f;
-        assert_int_equal(stored, rows * E); /* and nothing else was touched */
+static void
+check_values_stored(void)
+{
+    enum { FIRST = 5, ROWS = 4 };
+
+    for (size_t e = 1; e <= 70; e++) {
+        float *x = numbers(ROWS * (e + 2), 26);
+        struct kernels_kv v = kv_new(FIRST + ROWS, e, e % 3 != 0);
+        size_t stored = 0;
+
+        if (e > 3)
+            x[3] = 70000.0f; /* beyond the halves: infinite, so that it shows */
+        kernels_store_values(v, FIRST, x, e + 2, ROWS, e);
+        round_to_halves(x, ROWS * (e + 2), v.is_half);
+        for (size_t m = 0; m < ROWS; m++)
+            for (size_t i = 0; i < e; i++)
+                assert_true(kv_number(v, (FIRST + m) * e + i) == x[m * (e + 2) + i]);
+        for (size_t i = 0; i < (FIRST + ROWS) * e; i++)
+            stored += kv_number(v, i) != 0.0f;
+        assert_int_equal(stored, ROWS * e);
         free(x);
-        free(k);
+        free(v.at);
     }
+}
+
+static void
+values_are_stored_row_by_row_and_halves_are_the_nearest(void **state)
+{
+    (void)state;
+    with_every_set(check_values_stored);
 }
 
 static const size_t positions[] = {0, 1, 2, 15, 16, 17, 48, 63, 65, 127, 128, 129, 200, 333};
 static const size_t head_widths[] = {1, 2, 6, 16, 20, 48, 52, 63, 64, 65, 104, 128};
 
 static void
-check_scores_case(size_t first, size_t end, size_t e, size_t rows)
+check_scores_case(size_t first, size_t end, size_t e, size_t rows, bool is_half)
 {
     size_t stride = end + KERNELS_OVERRUN, q_stride = e + 3;
     float *q = numbers((rows - 1) * q_stride + e, 17), *keys = numbers(stride * e, 18);
-    float *k = key_tiles(stride, e), *s = numbers(rows * stride, 19), *one = numbers(stride, 20);
+    float *s = numbers(rows * stride, 19), *one = numbers(stride, 20);
     float *before = numbers(rows * stride, 19);
+    struct kernels_kv k = kv_new(stride, e, is_half);
 
     kernels_store_keys(k, 0, keys, e, stride, e);
+    round_to_halves(keys, stride * e, is_half);
     kernels_scores(s, stride, q, q_stride, k, first, end, rows, e);
     for (size_t m = 0; m < rows; m++) {
         assert_memory_equal(s + m * stride, before + m * stride, first * sizeof(float));
@@ -427,7 +485,7 @@ check_scores_case(size_t first, size_t end, size_t e, size_t rows)
     }
     free(q);
     free(keys);
-    free(k);
+    free(k.at);
     free(s);
     free(one);
     free(before);
@@ -439,9 +497,12 @@ check_scores(void)
     for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++)
         for (size_t j = 0; j < sizeof(head_widths) / sizeof(head_widths[0]); j++)
             for (size_t rows = 1; rows <= 15; rows += 2) {
-                check_scores_case(0, positions[i], head_widths[j], rows);
-                check_scores_case(positions[i] / 3, positions[i], head_widths[j], rows);
-                check_scores_case(positions[i], positions[i], head_widths[j], rows);
+                size_t n = positions[i], e = head_widths[j];
+                bool is_half = (i + j + rows / 2) % 2 == 1;
+
+                check_scores_case(0, n, e, rows, is_half);
+                check_scores_case(n / 3, n, e, rows, is_half);
+                check_scores_case(n, n, e, rows, is_half);
             }
 }
 
@@ -491,8 +552,11 @@ check_mix(void)
                 float *s = numbers(rows * (n + 1), 22), *v = numbers(n * e, 23);
                 float *y = numbers((rows - 1) * y_stride + e, 24);
                 float *before = numbers((rows - 1) * y_stride + e, 24), *one = numbers(e, 25);
+                struct kernels_kv kv = kv_new(n, e, (i + j + rows / 2) % 2 == 0);
 
-                kernels_mix(y, y_stride, s + 1, n + 1, v, rows, n, e);
+                kernels_store_values(kv, 0, v, e, n, e);
+                round_to_halves(v, n * e, kv.is_half);
+                kernels_mix(y, y_stride, s + 1, n + 1, kv, 0, n, rows, e);
                 for (size_t m = 0; m < rows; m++) {
                     for (size_t c = 0; c < e; c++) {
                         double sum = (double)before[m * y_stride + c];
@@ -505,13 +569,13 @@ check_mix(void)
                         assert_true(y[m * y_stride + c] == before[m * y_stride + c]);
                     /* Alone, and in two parts: the history shared, then what is one's own. */
                     memcpy(one, before + m * y_stride, e * sizeof(float));
-                    kernels_mix(one, e, s + 1 + m * (n + 1), n + 1, v, 1, n / 3, e);
-                    kernels_mix(
-                        one, e, s + 1 + m * (n + 1) + n / 3, n + 1, v + n / 3 * e, 1, n - n / 3, e);
+                    kernels_mix(one, e, s + 1 + m * (n + 1), n + 1, kv, 0, n / 3, 1, e);
+                    kernels_mix(one, e, s + 1 + m * (n + 1), n + 1, kv, n / 3, n, 1, e);
                     assert_memory_equal(one, y + m * y_stride, e * sizeof(float));
                 }
                 free(s);
                 free(v);
+                free(kv.at);
                 free(y);
                 free(before);
                 free(one);
@@ -539,6 +603,7 @@ main(void)
         cmocka_unit_test(the_gate_equals_a_plain_loop_also_far_out),
         cmocka_unit_test(heads_are_rotated_by_halves),
         cmocka_unit_test(keys_are_stored_in_tiles_of_positions),
+        cmocka_unit_test(values_are_stored_row_by_row_and_halves_are_the_nearest),
         cmocka_unit_test(scores_equal_a_plain_loop_and_do_not_depend_on_other_queries),
         cmocka_unit_test(softmax_equals_a_plain_loop),
         cmocka_unit_test(mixing_equals_a_plain_loop_also_in_parts_and_alone),

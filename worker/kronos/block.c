@@ -12,7 +12,8 @@
 
 #include "worker/kronos/kernels.h"
 
-#define LINE_FLOATS 16 /* of a cache line */
+#define LINE_BYTES      64
+#define ANNOUNCED_LINES 32 /* 2 KB: what the CPU has under way at most */
 
 static size_t
 round_up(size_t n, size_t to)
@@ -21,20 +22,42 @@ round_up(size_t n, size_t to)
 }
 
 int
-kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions)
+kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions, bool is_half)
 {
-    size_t v_floats;
+    size_t width = is_half ? sizeof(uint16_t) : sizeof(float), k, v;
 
     if (n_positions > SIZE_MAX / 8 || d == 0 || n_positions == 0)
         return -1;
+    shape->is_half = is_half;
     shape->n_positions = n_positions;
     shape->k_positions = round_up(n_positions + KERNELS_OVERRUN, KERNELS_KEY_TILE);
-    if (__builtin_mul_overflow(d, shape->k_positions, &shape->k_floats) ||
-        __builtin_mul_overflow(d, n_positions, &v_floats) || v_floats > SIZE_MAX / 4 ||
-        shape->k_floats > SIZE_MAX / 4)
+    if (__builtin_mul_overflow(d, shape->k_positions, &k) ||
+        __builtin_mul_overflow(d, n_positions, &v) || k > SIZE_MAX / 16 || v > SIZE_MAX / 16)
         return -1;
-    shape->layer_floats = shape->k_floats + round_up(v_floats, LINE_FLOATS);
+    shape->k_bytes = round_up(k * width, LINE_BYTES);
+    shape->layer_bytes = shape->k_bytes + round_up(v * width, LINE_BYTES);
     return 0;
+}
+
+/* The keys, or the values, of one head of one layer in ${slab}. */
+static struct kernels_kv
+keys_of(const struct kv_shape *shape, void *slab, size_t layer, size_t head, size_t e)
+{
+    size_t width = shape->is_half ? sizeof(uint16_t) : sizeof(float);
+
+    return (struct kernels_kv){
+        (unsigned char *)slab + layer * shape->layer_bytes + head * e * shape->k_positions * width,
+        shape->is_half};
+}
+
+static struct kernels_kv
+values_of(const struct kv_shape *shape, void *slab, size_t layer, size_t head, size_t e)
+{
+    size_t width = shape->is_half ? sizeof(uint16_t) : sizeof(float);
+
+    return (struct kernels_kv){(unsigned char *)slab + layer * shape->layer_bytes + shape->k_bytes +
+                                   head * e * shape->n_positions * width,
+        shape->is_half};
 }
 
 void
@@ -199,17 +222,13 @@ block_store(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer
     size_t e = d / n_heads;
 
     for (size_t m = 0, end; m < n_rows; m = end) {
-        float *keys = rows[m].own + layer * shape->layer_floats;
-        float *values = keys + shape->k_floats;
-
         end = run_end(rows, m, n_rows);
-        for (size_t h = 0; h < n_heads; h++)
-            kernels_store_keys(keys + h * e * shape->k_positions, rows[m].position,
+        for (size_t h = 0; h < n_heads; h++) {
+            kernels_store_keys(keys_of(shape, rows[m].own, layer, h, e), rows[m].position,
                 k + m * d + h * e, d, end - m, e);
-        for (size_t i = m; i < end; i++)
-            for (size_t h = 0; h < n_heads; h++)
-                memcpy(values + (h * shape->n_positions + rows[i].position) * e, v + i * d + h * e,
-                    e * sizeof(float));
+            kernels_store_values(values_of(shape, rows[m].own, layer, h, e), rows[m].position,
+                v + m * d + h * e, d, end - m, e);
+        }
     }
 }
 
@@ -226,6 +245,17 @@ group_end(const struct block_row *rows, size_t m, size_t n_rows)
     return end;
 }
 
+/*
+ * The first lines of a stream that is read soon: from them on the CPU sees it coming. With many
+ * separate histories the streams are short, and each would begin with a wait.
+ */
+static void
+announce(struct kernels_kv kv)
+{
+    for (size_t line = 0; line < ANNOUNCED_LINES; line++)
+        __builtin_prefetch((const unsigned char *)kv.at + line * LINE_BYTES);
+}
+
 /* One head of one group: q and mixed point at the head of the group's first row. */
 static void
 attend_group(const struct kv_shape *shape, size_t e, size_t d, size_t layer, size_t head,
@@ -233,19 +263,22 @@ attend_group(const struct kv_shape *shape, size_t e, size_t d, size_t layer, siz
     size_t n_rows)
 {
     size_t n_shared = rows[0].n_shared;
-    size_t k_at = layer * shape->layer_floats + head * e * shape->k_positions;
-    size_t v_at = layer * shape->layer_floats + shape->k_floats + head * shape->n_positions * e;
     float sums[BLOCK_QUERIES];
 
+    /* A row alone whose history is in its own slab has one run of positions. */
+    if (n_rows == 1 && rows[0].shared == rows[0].own)
+        n_shared = 0;
     if (n_shared > 0)
-        kernels_scores(scores, stride, q, d, rows[0].shared + k_at, 0, n_shared, n_rows, e);
+        kernels_scores(scores, stride, q, d, keys_of(shape, rows[0].shared, layer, head, e), 0,
+            n_shared, n_rows, e);
     for (size_t m = 0, end; m < n_rows; m = end) {
         size_t n;
 
         end = run_end(rows, m, n_rows);
         n = rows[end - 1].position + 1; /* seen by the last of the run; the others see less */
-        kernels_scores(
-            scores + m * stride, stride, q + m * d, d, rows[m].own + k_at, n_shared, n, end - m, e);
+        announce(values_of(shape, rows[m].own, layer, head, e));
+        kernels_scores(scores + m * stride, stride, q + m * d, d,
+            keys_of(shape, rows[m].own, layer, head, e), n_shared, n, end - m, e);
         for (size_t i = m; i < end; i++) {
             float *s = scores + i * stride;
 
@@ -255,15 +288,14 @@ attend_group(const struct kv_shape *shape, size_t e, size_t d, size_t layer, siz
         }
     }
     if (n_shared > 0)
-        kernels_mix(mixed, d, scores, stride, rows[0].shared + v_at, n_rows, n_shared, e);
+        kernels_mix(mixed, d, scores, stride, values_of(shape, rows[0].shared, layer, head, e), 0,
+            n_shared, n_rows, e);
     for (size_t m = 0, end; m < n_rows; m = end) {
-        size_t n;
-
         end = run_end(rows, m, n_rows);
-        n = rows[end - 1].position + 1;
         /* A weight of zero adds nothing, so what a row must not see does not show. */
-        kernels_mix(mixed + m * d, d, scores + m * stride + n_shared, stride,
-            rows[m].own + v_at + n_shared * e, end - m, n - n_shared, e);
+        kernels_mix(mixed + m * d, d, scores + m * stride, stride,
+            values_of(shape, rows[m].own, layer, head, e), n_shared,
+            (size_t)rows[end - 1].position + 1, end - m, e);
         for (size_t i = m; i < end; i++)
             for (size_t c = 0; c < e; c++)
                 mixed[i * d + c] /= sums[i];
@@ -292,6 +324,8 @@ attend_head(void *cookie, size_t head, size_t thread)
         size_t at = m * a->d + head * a->e;
 
         end = group_end(a->rows, m, a->n_rows);
+        if (end < a->n_rows)
+            announce(keys_of(a->shape, a->rows[end].own, a->layer, head, a->e));
         attend_group(a->shape, a->e, a->d, a->layer, head, scores, stride, a->q + at, a->mixed + at,
             a->rows + m, end - m);
     }

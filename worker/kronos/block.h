@@ -24,17 +24,18 @@
 
 /* Where the keys and values of one layer lie in a slab: K of every head in tiles, then V [h, C, e]. */
 struct kv_shape {
+    bool is_half;       /* kept in 16 bits, else as float32 */
     size_t n_positions; /* C */
     size_t
         k_positions; /* room of K: C and KERNELS_OVERRUN, in whole tiles; also of a row of scores */
-    size_t k_floats; /* d * k_positions */
-    size_t layer_floats; /* of K and V */
+    size_t k_bytes;  /* of K: d * k_positions numbers */
+    size_t layer_bytes; /* of K and V */
 };
 
 /* One row: its slab, its place, and the slab it shares. */
 struct block_row {
-    float *shared;     /* slab of positions [0, n_shared), only read; unused when n_shared is 0 */
-    float *own;        /* slab of positions [n_shared, position], and where its K and V go */
+    void *shared;      /* slab of positions [0, n_shared), only read; unused when n_shared is 0 */
+    void *own;         /* slab of positions [n_shared, position], and where its K and V go */
     uint32_t n_shared; /* <= position + 1 */
     uint32_t position; /* rows of one slab stand together, ascending by one */
 };
@@ -72,8 +73,8 @@ struct block_size {
     size_t d, n_heads, ff;
 };
 
-/** kv_shape_init(shape, d, n_positions): -1 when the product leaves size_t. */
-int kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions);
+/** kv_shape_init(shape, d, n_positions, is_half): -1 when the product leaves size_t. */
+int kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions, bool is_half);
 
 /** rope_fill(rope, n_positions, e): the tables, into memory the caller gave. e is even. */
 void rope_fill(struct rope *rope, size_t n_positions, size_t e);

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "common/error.h"
+#include "worker/kronos/packed.h"
 
 #define FORECAST_FIELDS      6 /* open, high, low, close, volume, amount */
 #define FORECAST_HISTORY_MAX 2048
@@ -49,10 +50,11 @@ struct forecast_options {
 };
 
 struct forecast_pool_options {
-    uint32_t n_slots;     /* sequences held at once, 1..256 */
-    uint32_t max_context; /* C, 2..the limit of model.h */
-    float clip;           /* of normalised inputs, 5 */
-    uint32_t n_threads;   /* that compute together; 0 and 1: the caller alone */
+    uint32_t n_slots;      /* sequences held at once, 1..256 */
+    uint32_t max_context;  /* C, 2..the limit of model.h */
+    float clip;            /* of normalised inputs, 5 */
+    uint32_t n_threads;    /* that compute together; 0 and 1: the caller alone */
+    enum packed_format kv; /* how the model's keys and values are kept */
 };
 
 /** forecast_pool_new(model, options, err): allocates everything; ${model} must outlive it. */
@@ -61,6 +63,8 @@ struct forecast_pool *forecast_pool_new(
 void forecast_pool_free(struct forecast_pool *pool);
 uint32_t forecast_pool_free_slots(const struct forecast_pool *pool);
 size_t forecast_pool_bytes(const struct forecast_pool *pool); /* of keys, values and scratch */
+/** "fp32", or what is kept in half precision: "fp16-weights", "fp16-kv", "fp16" for both. */
+const char *forecast_pool_precision(const struct forecast_pool *pool);
 
 /**
  * forecast_begin(pool, history, minutes, n_past, horizon, options, err):

@@ -20,8 +20,8 @@
 /* One sequence: its keys and values, and the hidden state its next draw starts from. */
 struct forecast_slot {
     bool is_taken;
-    float *slab; /* [slab_floats] */
-    float *c;    /* [d] */
+    void *slab; /* [slab_bytes] */
+    float *c;   /* [d] */
 };
 
 /*

@@ -78,14 +78,14 @@ smaller(size_t a, size_t b)
 /* The widths a block can run with, and the tables of its positions. */
 static int
 take_stack(struct forecast_pool *pool, const char *name, const struct block_size *size,
-    size_t n_positions, struct kv_shape *shape, struct rope *rope, struct error *err)
+    size_t n_positions, bool is_half, struct kv_shape *shape, struct rope *rope, struct error *err)
 {
     size_t e = size->n_heads > 0 ? size->d / size->n_heads : 0;
 
     if (e == 0 || size->d % size->n_heads != 0 || e % 2 != 0)
         return error_set(err, ERR_INVALID, "%s: %zu heads do not divide a width of %zu evenly",
             name, size->n_heads, size->d);
-    if (kv_shape_init(shape, size->d, n_positions) == -1)
+    if (kv_shape_init(shape, size->d, n_positions, is_half) == -1)
         return error_set(err, ERR_INVALID, "%s: %zu positions of width %zu are too many", name,
             n_positions, size->d);
     rope->cosine = take_floats(pool, n_positions, e / 2);
@@ -103,7 +103,7 @@ take_tokenizer(struct forecast_pool *pool, struct error *err)
     struct tokenizer *t = &pool->tokenizer;
     /* Rows to encode: the history. To decode: a window, history and horizon at most. */
     size_t window = smaller(pool->options.max_context, FORECAST_HISTORY_MAX + FORECAST_HORIZON_MAX);
-    size_t layers = larger(config->n_enc_layers, config->n_dec_layers), floats;
+    size_t layers = larger(config->n_enc_layers, config->n_dec_layers), bytes;
 
     t->config = config;
     t->weights = &pool->model->tokenizer;
@@ -112,11 +112,11 @@ take_tokenizer(struct forecast_pool *pool, struct error *err)
     if (config->d_in != FORECAST_FIELDS)
         return error_set(err, ERR_INVALID, "the tokenizer reads %u columns, not %d",
             (unsigned)config->d_in, FORECAST_FIELDS);
-    if (take_stack(pool, "tokenizer", &t->size, larger(FORECAST_HISTORY_MAX, window), &t->shape,
-            &t->rope, err) == -1)
+    if (take_stack(pool, "tokenizer", &t->size, larger(FORECAST_HISTORY_MAX, window), false,
+            &t->shape, &t->rope, err) == -1)
         return -1;
-    if (__builtin_mul_overflow(larger(layers, 1), t->shape.layer_floats, &floats) ||
-        (t->slab = pool_take(pool, floats, sizeof(float), true)) == NULL)
+    if (__builtin_mul_overflow(larger(layers, 1), t->shape.layer_bytes, &bytes) ||
+        (t->slab = pool_take(pool, bytes, 1, true)) == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the tokenizer's keys and values");
     return 0;
 }
@@ -134,11 +134,10 @@ take_transformer(struct forecast_pool *pool, struct error *err)
     if (config->d_model % MODEL_DEP_HEADS != 0)
         return error_set(err, ERR_INVALID, "the model's width %u is no multiple of %d",
             (unsigned)config->d_model, MODEL_DEP_HEADS);
-    if (take_stack(pool, "model", &t->size, pool->options.max_context, &t->shape, &t->rope, err) ==
-        -1)
+    if (take_stack(pool, "model", &t->size, pool->options.max_context,
+            pool->options.kv == PACKED_F16, &t->shape, &t->rope, err) == -1)
         return -1;
-    if (__builtin_mul_overflow(
-            (size_t)config->n_layers + 1, t->shape.layer_floats, &t->slab_floats))
+    if (__builtin_mul_overflow((size_t)config->n_layers + 1, t->shape.layer_bytes, &t->slab_bytes))
         return error_set(err, ERR_INVALID, "the model's keys and values are too many");
     return 0;
 }
@@ -203,23 +202,24 @@ take_work(struct forecast_pool *pool, struct error *err)
 static int
 take_slots(struct forecast_pool *pool, struct error *err)
 {
-    size_t slots = pool->options.n_slots, d = pool->transformer.size.d, floats;
+    size_t slots = pool->options.n_slots, d = pool->transformer.size.d, bytes;
     size_t n_times = FORECAST_HISTORY_MAX + FORECAST_HORIZON_MAX;
     size_t drawn_bytes = pool->horizon_max * sizeof(uint16_t); /* of one sample */
-    float *slabs, *c;
+    unsigned char *slabs;
+    float *c;
 
     pool->slots = pool_take(pool, slots, sizeof(*pool->slots), false);
     pool->forecasts = pool_take(pool, slots, sizeof(*pool->forecasts), false);
     c = take_floats(pool, slots, d);
     if (pool->slots == NULL || pool->forecasts == NULL || c == NULL)
         return error_set(err, ERR_MEMORY, "no memory for %zu slots", slots);
-    if (__builtin_mul_overflow(slots, pool->transformer.slab_floats, &floats) ||
-        (slabs = pool_take(pool, floats, sizeof(float), true)) == NULL)
+    if (__builtin_mul_overflow(slots, pool->transformer.slab_bytes, &bytes) ||
+        (slabs = pool_take(pool, bytes, 1, true)) == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the keys and values of %zu slots", slots);
     for (size_t i = 0; i < slots; i++) {
         struct forecast *f = &pool->forecasts[i];
 
-        pool->slots[i].slab = slabs + i * pool->transformer.slab_floats;
+        pool->slots[i].slab = slabs + i * pool->transformer.slab_bytes;
         pool->slots[i].c = c + i * d;
         f->s1 = pool_take(pool, FORECAST_HISTORY_MAX, sizeof(uint16_t), false);
         f->s2 = pool_take(pool, FORECAST_HISTORY_MAX, sizeof(uint16_t), false);
@@ -308,4 +308,14 @@ size_t
 forecast_pool_bytes(const struct forecast_pool *pool)
 {
     return pool->bytes;
+}
+
+const char *
+forecast_pool_precision(const struct forecast_pool *pool)
+{
+    bool has_half_weights = pool->model->weights_format == PACKED_F16;
+
+    if (pool->options.kv == PACKED_F16)
+        return has_half_weights ? "fp16" : "fp16-kv";
+    return has_half_weights ? "fp16-weights" : "fp32";
 }

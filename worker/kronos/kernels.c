@@ -31,14 +31,32 @@ v_load(const float *p)
     return v;
 }
 
-/* As packed_widen(), of numbers only: packing refuses the others. */
+/* As packed_widen(); a NaN may come out as another one. */
 static inline V
 v_load_half(const uint16_t *p)
 {
     VU half = {p[0], p[1], p[2], p[3]};
-    V size = (V)((half & 0x7fffu) << 13) * 0x1p112f;
+    VU size = (half & 0x7fffu) << 13;
+    VU is_beyond = (VU)(size >= 0x0f800000u); /* infinity stays beyond every number */
 
-    return (V)((VU)size | (half & 0x8000u) << 16);
+    size = (VU)((V)size * 0x1p112f) | (is_beyond & 0x7f800000u);
+    return (V)(size | (half & 0x8000u) << 16);
+}
+
+static inline V
+v_load_half_part(const uint16_t *p, size_t n)
+{
+    uint16_t first[VW] = {0};
+
+    __builtin_memcpy(first, p, n * sizeof(*p));
+    return v_load_half(first);
+}
+
+static inline void
+v_store_half(uint16_t *p, V v)
+{
+    for (size_t i = 0; i < VW; i++)
+        p[i] = packed_half(v[i]);
 }
 
 static inline void
@@ -229,20 +247,43 @@ kernels_rotate(
     }
 }
 
+/* Sixteen bits or thirty-two of every row into the tiles of its head. */
 void
-kernels_store_keys(float *k, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t e)
+kernels_store_keys(
+    struct kernels_kv k, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t e)
 {
     for (size_t m = 0; m < n_rows; m++, x += x_stride) {
-        size_t p = p0 + m, lane = p % KERNELS_KEY_TILE;
-        float *to = k + (p - lane) * e + lane;
+        size_t p = p0 + m, lane = p % KERNELS_KEY_TILE, at = (p - lane) * e + lane;
 
-        for (size_t i = 0; i < e; i++)
-            to[i * KERNELS_KEY_TILE] = x[i];
+        if (k.is_half) {
+            uint16_t *to = (uint16_t *)k.at + at, half[KERNELS_HEAD_MAX];
+
+            kernels()->halve(half, x, e);
+            for (size_t i = 0; i < e; i++)
+                to[i * KERNELS_KEY_TILE] = half[i];
+        } else {
+            float *to = (float *)k.at + at;
+
+            for (size_t i = 0; i < e; i++)
+                to[i * KERNELS_KEY_TILE] = x[i];
+        }
     }
 }
 
 void
-kernels_scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
+kernels_store_values(
+    struct kernels_kv v, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t e)
+{
+    for (size_t m = 0; m < n_rows; m++, x += x_stride) {
+        if (v.is_half)
+            kernels()->halve((uint16_t *)v.at + (p0 + m) * e, x, e);
+        else
+            memcpy((float *)v.at + (p0 + m) * e, x, e * sizeof(float));
+    }
+}
+
+void
+kernels_scores(float *s, size_t s_stride, const float *q, size_t q_stride, struct kernels_kv k,
     size_t first, size_t end, size_t n_rows, size_t e)
 {
     kernels()->scores(s, s_stride, q, q_stride, k, first, end, n_rows, e);
@@ -255,8 +296,8 @@ kernels_softmax(float *s, size_t n)
 }
 
 void
-kernels_mix(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v,
-    size_t n_rows, size_t n, size_t e)
+kernels_mix(float *y, size_t y_stride, const float *s, size_t s_stride, struct kernels_kv v,
+    size_t first, size_t end, size_t n_rows, size_t e)
 {
-    kernels()->mix(y, y_stride, s, s_stride, v, n_rows, n, e);
+    kernels()->mix(y, y_stride, s, s_stride, v, first, end, n_rows, e);
 }

@@ -61,22 +61,31 @@ void kernels_exp(float *y, const float *x, size_t n);
 void kernels_rotate(
     float *x, const float *cosine, const float *sine, size_t n_heads, size_t e, float scale);
 
-/** The keys x [M, e] of positions p0.. into the tiles k of their head. */
+/* The keys or the values of one head, as float32 or as halves; arithmetic is float32 either way. */
+struct kernels_kv {
+    void *at; /* keys: tiles; values: [C, e] */
+    bool is_half;
+};
+#define KERNELS_HEAD_MAX 4096 /* e */
+
+/** The keys x [M, e] of positions p0.. into the tiles k of their head; the values x likewise. */
 void kernels_store_keys(
-    float *k, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t e);
+    struct kernels_kv k, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t e);
+void kernels_store_values(
+    struct kernels_kv v, size_t p0, const float *x, size_t x_stride, size_t n_rows, size_t e);
 
 /**
  * s[m, p] = sum over i of q[m, i] k[p, i] for first <= p < end.  q [M,e], k tiles of one head. Reads
  * k and writes s up to KERNELS_OVERRUN - 1 positions beyond end; nothing of s before first.
  */
-void kernels_scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
+void kernels_scores(float *s, size_t s_stride, const float *q, size_t q_stride, struct kernels_kv k,
     size_t first, size_t end, size_t n_rows, size_t e);
 
 /** s[p] = exp(s[p] - max(s)) for p < n; returns their sum. n >= 1. */
 float kernels_softmax(float *s, size_t n);
 
-/** y[m, :] += sum over p of s[m, p] v[p, :], p ascending.  s [M,n], v [n,e] packed, y [M,e]. */
-void kernels_mix(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v,
-    size_t n_rows, size_t n, size_t e);
+/** y[m, :] += sum of s[m, p] v[p, :] for first <= p < end, ascending.  v [C,e] packed, y [M,e]. */
+void kernels_mix(float *y, size_t y_stride, const float *s, size_t s_stride, struct kernels_kv v,
+    size_t first, size_t end, size_t n_rows, size_t e);
 
 #endif /* WORKER_KRONOS_KERNELS_H */

@@ -39,6 +39,22 @@ v_load_half(const uint16_t *p)
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 
+static inline V
+v_load_half_part(const uint16_t *p, size_t n)
+{
+    uint16_t first[VW] = {0};
+
+    __builtin_memcpy(first, p, n * sizeof(*p));
+    return v_load_half(first);
+}
+
+static inline void
+v_store_half(uint16_t *p, V v)
+{
+    _mm_storeu_si128(
+        (__m128i *)(void *)p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
 static inline void
 v_store(float *p, V v)
 {

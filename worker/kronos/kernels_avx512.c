@@ -33,6 +33,19 @@ v_load_half(const uint16_t *p)
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
+static inline V
+v_load_half_part(const uint16_t *p, size_t n)
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1u), p));
+}
+
+static inline void
+v_store_half(uint16_t *p, V v)
+{
+    _mm256_storeu_si256(
+        (__m256i *)(void *)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
 static inline void
 v_store(float *p, V v)
 {

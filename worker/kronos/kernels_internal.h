@@ -16,11 +16,12 @@ struct kernel_set {
     void (*rms)(float *y, const float *x, const float *w, size_t n_rows, size_t d);
     void (*silu_mul)(float *a, const float *b, size_t n);
     void (*exp)(float *y, const float *x, size_t n);
-    void (*scores)(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k,
+    void (*scores)(float *s, size_t s_stride, const float *q, size_t q_stride, struct kernels_kv k,
         size_t first, size_t end, size_t n_rows, size_t e);
     float (*softmax)(float *s, size_t n);
-    void (*mix)(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v,
-        size_t n_rows, size_t n, size_t e);
+    void (*mix)(float *y, size_t y_stride, const float *s, size_t s_stride, struct kernels_kv v,
+        size_t first, size_t end, size_t n_rows, size_t e);
+    void (*halve)(uint16_t *y, const float *x, size_t n);
 };
 
 /* NULL where the compiler does not target such a machine. */

@@ -9,7 +9,7 @@
  *   TILE_M               queries held in registers against 4 vectors
  *   v_load v_store       unaligned
  *   v_load_part v_store_part (.., n)   the first n < VW floats, the rest 0 / untouched
- *   v_load_half          VW halves, widened
+ *   v_load_half v_load_half_part v_store_half       the same of VW halves, widened and rounded
  *   v_set v_fma v_max v_min            v_fma(a, b, c) = a * b + c; v_max and v_min pass on a
  *                                      NaN in the second operand
  *   v_sum v_top          sum and maximum over lanes
@@ -350,24 +350,53 @@ softmax(float *s, size_t n)
 
 /* ---- attention ---- */
 
-/* Where the vector of positions ${p}.. begins in the keys of a head. */
-INLINE const float *
-keys_at(const float *k, size_t p, size_t e)
+static void
+halve(uint16_t *y, const float *x, size_t n)
 {
-    return k + p / KERNELS_KEY_TILE * KERNELS_KEY_TILE * e + p % KERNELS_KEY_TILE;
+    uint16_t last[VW];
+    size_t i;
+
+    for (i = 0; i + VW <= n; i += VW)
+        v_store_half(y + i, v_load(x + i));
+    if (i < n) {
+        v_store_half(last, v_load_part(x + i, n - i));
+        memcpy(y + i, last, (n - i) * sizeof(*y));
+    }
+}
+
+/* The vector at element ${i} of keys or values; of its first ${n} floats only unless n is 0. */
+INLINE V
+kv_load(const void *kv, size_t i, size_t n, const bool is_half)
+{
+    if (is_half) {
+        const uint16_t *p = (const uint16_t *)kv + i;
+
+        return n == 0 ? v_load_half(p) : v_load_half_part(p, n);
+    } else {
+        const float *p = (const float *)kv + i;
+
+        return n == 0 ? v_load(p) : v_load_part(p, n);
+    }
+}
+
+/* Which element the vector of positions ${p}.. begins at in the keys of a head. */
+INLINE size_t
+keys_at(size_t p, size_t e)
+{
+    return p / KERNELS_KEY_TILE * KERNELS_KEY_TILE * e + p % KERNELS_KEY_TILE;
 }
 
 /* Scores of n_rows queries against the n_v vectors of positions from ${p}, a multiple of VW. */
 INLINE void
-scores_tile(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k, size_t p,
-    size_t e, const int n_rows, const int n_v)
+scores_tile(float *s, size_t s_stride, const float *q, size_t q_stride, const void *k, size_t p,
+    size_t e, const bool is_half, const int n_rows, const int n_v)
 {
-    const float *kj[TILE_N];
+    size_t kj[TILE_N];
     V sum[TILE_M][TILE_N];
 
 #pragma GCC unroll 4
     for (int j = 0; j < n_v; j++)
-        kj[j] = keys_at(k, p + (size_t)j * VW, e);
+        kj[j] = keys_at(p + (size_t)j * VW, e);
 #pragma GCC unroll 8
     for (int m = 0; m < n_rows; m++)
 #pragma GCC unroll 4
@@ -378,7 +407,7 @@ scores_tile(float *s, size_t s_stride, const float *q, size_t q_stride, const fl
 
 #pragma GCC unroll 4
         for (int j = 0; j < n_v; j++)
-            ki[j] = v_load(kj[j] + i * KERNELS_KEY_TILE);
+            ki[j] = kv_load(k, kj[j] + i * KERNELS_KEY_TILE, 0, is_half);
 #pragma GCC unroll 8
         for (int m = 0; m < n_rows; m++) {
             V qi = v_set(q[(size_t)m * q_stride + i]);
@@ -397,8 +426,8 @@ scores_tile(float *s, size_t s_stride, const float *q, size_t q_stride, const fl
 
 /* Mixture of n values into n_v vectors of n_rows outputs, the last with n_part floats or all. */
 INLINE void
-mix_tile(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v,
-    size_t v_stride, size_t n, size_t n_part, const int n_rows, const int n_v)
+mix_tile(float *y, size_t y_stride, const float *s, size_t s_stride, const void *v, size_t at,
+    size_t v_stride, size_t n, size_t n_part, const bool is_half, const int n_rows, const int n_v)
 {
     V sum[TILE_M][TILE_N];
 
@@ -410,15 +439,12 @@ mix_tile(float *y, size_t y_stride, const float *s, size_t s_stride, const float
 
             sum[m][j] = j == n_v - 1 && n_part != 0 ? v_load_part(from, n_part) : v_load(from);
         }
-    for (size_t p = 0; p < n; p++, v += v_stride) {
+    for (size_t p = 0; p < n; p++, at += v_stride) {
         V vp[TILE_N];
 
 #pragma GCC unroll 4
-        for (int j = 0; j < n_v; j++) {
-            const float *from = v + (size_t)j * VW;
-
-            vp[j] = j == n_v - 1 && n_part != 0 ? v_load_part(from, n_part) : v_load(from);
-        }
+        for (int j = 0; j < n_v; j++)
+            vp[j] = kv_load(v, at + (size_t)j * VW, j == n_v - 1 ? n_part : 0, is_half);
 #pragma GCC unroll 8
         for (int m = 0; m < n_rows; m++) {
             V sp = v_set(s[(size_t)m * s_stride + p]);
@@ -478,9 +504,9 @@ mix_tile(float *y, size_t y_stride, const float *s, size_t s_stride, const float
 #define WITH_ROWS_6(call)
 #endif
 
-static void
-scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *k, size_t first,
-    size_t end, size_t n_rows, size_t e)
+INLINE void
+scores_of(float *s, size_t s_stride, const float *q, size_t q_stride, const void *k, size_t first,
+    size_t end, size_t n_rows, size_t e, const bool is_half)
 {
     size_t p = first / VW * VW;
 
@@ -493,7 +519,7 @@ scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *
         for (size_t m = 0; m < n_rows; m++) {
             float whole[VW];
 
-            scores_tile(whole, VW, q + m * q_stride, q_stride, k, p, e, 1, 1);
+            scores_tile(whole, VW, q + m * q_stride, q_stride, k, p, e, is_half, 1, 1);
             memcpy(s + m * s_stride + first, whole + skip, n * sizeof(float));
         }
         p += VW;
@@ -501,7 +527,7 @@ scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *
     if (n_rows == 1) {
         /* One vector after the other: one ascending stream, which the CPU fetches ahead best. */
         for (; p < end; p += VW)
-            scores_tile(s + p, s_stride, q, q_stride, k, p, e, 1, 1);
+            scores_tile(s + p, s_stride, q, q_stride, k, p, e, is_half, 1, 1);
         return;
     }
     for (; p < end; p += TILE_N * VW)
@@ -510,28 +536,42 @@ scores(float *s, size_t s_stride, const float *q, size_t q_stride, const float *
             const float *qm = q + m * q_stride;
 
             rows = n_rows - m < TILE_M ? n_rows - m : TILE_M;
-#define SCORES(r) scores_tile(sm, s_stride, qm, q_stride, k, p, e, r, TILE_N)
+#define SCORES(r) scores_tile(sm, s_stride, qm, q_stride, k, p, e, is_half, r, TILE_N)
             WITH_ROWS(rows, SCORES)
         }
 }
 
 static void
-mix(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v, size_t n_rows,
-    size_t n, size_t e)
+scores(float *s, size_t s_stride, const float *q, size_t q_stride, struct kernels_kv k,
+    size_t first, size_t end, size_t n_rows, size_t e)
 {
+    if (k.is_half)
+        scores_of(s, s_stride, q, q_stride, k.at, first, end, n_rows, e, true);
+    else
+        scores_of(s, s_stride, q, q_stride, k.at, first, end, n_rows, e, false);
+}
+
+INLINE void
+mix_of(float *y, size_t y_stride, const float *s, size_t s_stride, const void *v, size_t first,
+    size_t end, size_t n_rows, size_t e, const bool is_half)
+{
+    size_t n = end - first;
+
     for (size_t m = 0, rows; m < n_rows; m += rows) {
         size_t i, width;
 
         rows = n_rows - m < TILE_M ? n_rows - m : TILE_M;
         for (i = 0; i < e; i += width) {
             float *ym = y + m * y_stride + i;
-            const float *sm = s + m * s_stride, *vi = v + i;
-            size_t left = e - i, part;
+            const float *sm = s + m * s_stride + first;
+            size_t left = e - i, part, at = first * e + i;
 
-#define MIX_WIDE(r)        mix_tile(ym, y_stride, sm, s_stride, vi, e, n, 0, r, TILE_N)
-#define MIX_WIDE_PART(r)   mix_tile(ym, y_stride, sm, s_stride, vi, e, n, part, r, TILE_N)
-#define MIX_NARROW(r)      mix_tile(ym, y_stride, sm, s_stride, vi, e, n, 0, r, 1)
-#define MIX_NARROW_PART(r) mix_tile(ym, y_stride, sm, s_stride, vi, e, n, part, r, 1)
+#define MIX_TILE(part, r, n_v)                                                                     \
+    mix_tile(ym, y_stride, sm, s_stride, v, at, e, n, part, is_half, r, n_v)
+#define MIX_WIDE(r)        MIX_TILE(0, r, TILE_N)
+#define MIX_WIDE_PART(r)   MIX_TILE(part, r, TILE_N)
+#define MIX_NARROW(r)      MIX_TILE(0, r, 1)
+#define MIX_NARROW_PART(r) MIX_TILE(part, r, 1)
             if (left >= TILE_N * VW) {
                 width = TILE_N * VW;
                 WITH_ROWS(rows, MIX_WIDE)
@@ -550,10 +590,22 @@ mix(float *y, size_t y_stride, const float *s, size_t s_stride, const float *v, 
     }
 }
 
+static void
+mix(float *y, size_t y_stride, const float *s, size_t s_stride, struct kernels_kv v, size_t first,
+    size_t end, size_t n_rows, size_t e)
+{
+    if (first >= end)
+        return;
+    if (v.is_half)
+        mix_of(y, y_stride, s, s_stride, v.at, first, end, n_rows, e, true);
+    else
+        mix_of(y, y_stride, s, s_stride, v.at, first, end, n_rows, e, false);
+}
+
 #define KERNEL_SET(its_name)                                                                       \
     {                                                                                              \
         .name = its_name, .packed = packed_product, .rms = rms, .silu_mul = silu_mul,              \
-        .exp = exp_all, .scores = scores, .softmax = softmax, .mix = mix                           \
+        .exp = exp_all, .scores = scores, .softmax = softmax, .mix = mix, .halve = halve           \
     }
 
 #endif /* WORKER_KRONOS_KERNELS_VECTOR_H */

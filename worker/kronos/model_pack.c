@@ -20,8 +20,8 @@ enum purpose { PACK_COUNT, PACK_FILL, PACK_USE };
 struct walk {
     enum purpose purpose;
     enum packed_format format; /* of the layers to come */
-    char part[48];             /* of the model, for an error: "transformer.3" */
-    unsigned char *to;         /* PACK_FILL */
+    char part[48];     /* that a layer's name begins with in an error: "transformer.3" or "" */
+    unsigned char *to; /* PACK_FILL */
     const unsigned char *from; /* PACK_USE */
     size_t at;                 /* bytes so far */
     bool has_failed;
@@ -43,7 +43,8 @@ walk_linear(struct walk *walk, struct linear *l, const char *name)
         packed_fill(
             walk->to + walk->at, l->weight, l->bias, l->n_out, l->n_in, walk->format, &err) == -1) {
         walk->has_failed = true;
-        error_set(walk->err, err.code, "%s.%s: %.150s", walk->part, name, err.text);
+        error_set(walk->err, err.code, "%s%s%s: %.150s", walk->part,
+            walk->part[0] != '\0' ? "." : "", name, err.text);
     }
     if (walk->purpose == PACK_USE)
         l->packed = (struct packed){
@@ -155,7 +156,7 @@ walk_blocks(struct walk *walk, struct block_weights *blocks, uint32_t n, size_t 
 static void
 walk_tokenizer(struct walk *walk, struct tokenizer_weights *w, const struct tokenizer_config *c)
 {
-    snprintf(walk->part, sizeof(walk->part), "tokenizer");
+    walk->part[0] = '\0';
     walk_linear(walk, &w->embed, "embed");
     walk_linear(walk, &w->quant_embed, "quant_embed");
     walk_linear(walk, &w->post_quant_embed, "post_quant_embed");
@@ -194,7 +195,7 @@ walk_transformer(struct walk *walk, struct transformer_weights *w, const struct 
     walk_floats(walk, &w->norm, d);
     walk_floats(walk, &w->dep_norm, d);
     walk_blocks(walk, w->blocks, c->n_layers, d, "transformer");
-    snprintf(walk->part, sizeof(walk->part), "model");
+    walk->part[0] = '\0';
     walk_linear(walk, &w->dep.k, "dep_layer.cross_attn.k_proj");
     walk_linear(walk, &w->dep.v, "dep_layer.cross_attn.v_proj");
     walk_linear(walk, &w->head_s1, "head.proj_s1");

@@ -16,7 +16,7 @@ struct tokenizer {
     struct block_size size;
     struct kv_shape shape;
     struct rope rope;
-    float *slab; /* keys and values of the rows in work; [max(encoder, decoder) layers] */
+    void *slab; /* keys and values of the rows in work; [max(encoder, decoder) layers] */
     struct block_scratch *scratch;
 };
 

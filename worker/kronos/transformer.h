@@ -15,7 +15,7 @@ struct transformer {
     struct block_size size;
     struct kv_shape shape;
     struct rope rope;
-    size_t slab_floats; /* (n_layers + 1) * shape.layer_floats */
+    size_t slab_bytes; /* (n_layers + 1) * shape.layer_bytes */
     struct block_scratch *scratch;
 };
 
