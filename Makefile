@@ -379,7 +379,7 @@ BINDIR := $(PREFIX)/bin
 UNITDIR := $(PREFIX)/lib/systemd/system
 DOCDIR := $(PREFIX)/share/doc/kronosq
 UNITS := kronosq.target kronosq-api.service kronosq-worker@.service kronosq-webhook.service
-DOCS := LICENSE docs/operations.md $(addprefix systemd/,api.conf.example worker.conf.example webhook.conf.example \
+DOCS := LICENSE docs/operations.md docs/webhooks.md $(addprefix systemd/,api.conf.example worker.conf.example webhook.conf.example \
 	redis-elsewhere.conf.example keys.conf.example kronosq-redis.conf.example)
 
 install: all ## binaries, units and examples into $(DESTDIR)$(PREFIX), /usr/local

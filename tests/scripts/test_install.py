@@ -33,7 +33,7 @@ def test_what_was_installed_runs_and_what_was_uninstalled_is_gone(tmp_path, pref
         "lib/systemd/system/kronosq-worker@.service"}
     examples = {path.name for path in (ROOT / "systemd").glob("*.example")}
     assert {name for name in files(root) if name.startswith("share/")} == {
-        f"share/doc/kronosq/{name}" for name in examples | {"LICENSE", "operations.md"}}
+        f"share/doc/kronosq/{name}" for name in examples | {"LICENSE", "operations.md", "webhooks.md"}}
     assert files(tmp_path) == {f"{prefix[1:]}/{name}" for name in files(root)}, "nothing is put anywhere else"
     for program in PROGRAMS:
         done = subprocess.run([root / "bin" / program, "--version"], env=environment(), capture_output=True, text=True, timeout=20)
