@@ -1,9 +1,10 @@
 /*
  * lookup.c - A task's id -> what is known of the task.
  *
- * Nor does it tell whether it names a task or a batch: each model is asked for both in one
- * round trip. The first model that knows the id answers; the replies of the others are awaited, because
- * their callbacks hold the lookup, and ignored.
+ * All models are asked in one round trip. An id does not tell either whether it names a task or a
+ * batch: batches are asked for when no model knows such a task, because most ids are of tasks and
+ * a poll should cost one script. The first model that knows the id answers; the replies of the
+ * others are awaited, because their callbacks hold the lookup, and ignored.
  */
 #include "api/lookup.h"
 
@@ -18,8 +19,9 @@ struct lookup {
     lookup_fn fn; /* NULL once answered */
     void *cookie;
     size_t n_pending;
-    size_t n_asked; /* models 0..n_asked-1 have been asked */
-    bool is_one_model;
+    size_t n_asked;         /* models 0..n_asked-1 have been asked for a task, */
+    size_t n_asked_batches; /* ... and these for a batch */
+    struct model *only;     /* ask this model alone; NULL: all */
     bool with_results;
     bool is_refreshed; /* the list of models was read again */
     bool is_away;      /* somebody did not answer */
@@ -42,7 +44,9 @@ answer(struct lookup *l, const struct lookup_answer *a)
         fn(l->cookie, a);
 }
 
-static void ask_new_models(struct lookup *l);
+static void conclude(struct lookup *l);
+static void ask_for_tasks(struct lookup *l);
+static void ask_for_batches(struct lookup *l);
 
 /* The list of models is as new as it gets. */
 static void
@@ -51,19 +55,28 @@ on_refreshed(void *cookie, bool is_redis_there)
     struct lookup *l = cookie;
 
     l->is_away = !is_redis_there;
-    ask_new_models(l);
+    ask_for_tasks(l);
+    conclude(l);
 }
 
-/* Nobody is being asked any more: answer, or ask the models that have appeared. */
+/* Is it still worth asking somebody? */
+static bool
+is_open(const struct lookup *l)
+{
+    return l->fn != NULL && !l->is_away && l->error.code == ERR_NONE;
+}
+
+/* Nobody is being asked any more: ask for batches, then the models that have appeared; or answer. */
 static void
 conclude(struct lookup *l)
 {
     struct lookup_answer a = {.outcome = LOOKUP_ABSENT, .error = &l->error};
 
+    if (l->n_pending == 0 && is_open(l) && l->n_asked_batches < l->n_asked)
+        ask_for_batches(l);
     if (l->n_pending > 0)
         return;
-    if (l->fn != NULL && !l->is_away && l->error.code == ERR_NONE && !l->is_refreshed &&
-        !l->is_one_model) {
+    if (is_open(l) && !l->is_refreshed && l->only == NULL) {
         l->is_refreshed = true;
         if (models_refresh(l->models, on_refreshed, l) == 0)
             return;
@@ -109,44 +122,54 @@ on_read(void *cookie, const redisReply *reply)
     conclude(l);
 }
 
-static int
-ask_as(struct lookup *l, struct model *model, bool is_batch)
+/* What fails here is told when those who were asked have answered. */
+static void
+ask(struct lookup *l, struct model *model, bool is_batch)
 {
     struct lookup_part *part = malloc(sizeof(*part));
     struct queue_call call;
 
     if (part == NULL)
-        return -1;
+        goto no_memory;
     *part = (struct lookup_part){.lookup = l, .model = model, .is_batch = is_batch};
     if ((is_batch ? queue_group_read_call(&model->queue, l->id, l->with_results, &call, NULL)
                   : queue_read_call(&model->queue, l->id, true, &call, NULL)) == -1 ||
-        store_send(l->store, &call, on_read, part) == -1) {
-        free(part);
-        return -1;
-    }
+        store_send(l->store, &call, on_read, part) == -1)
+        goto no_memory;
     l->n_pending++;
-    return 0;
+    return;
+
+no_memory:
+    free(part);
+    error_set(&l->error, ERR_MEMORY, "out of memory");
 }
 
-/* -1: not asked. What fails between the two is told when the first was answered. */
-static int
-ask(struct lookup *l, struct model *model)
+static size_t
+n_models(const struct lookup *l)
 {
-    models_want_load(l->models, model); /* first, so that it is there when the task is */
-    if (ask_as(l, model, false) == -1)
-        return -1;
-    if (ask_as(l, model, true) == -1)
-        error_set(&l->error, ERR_MEMORY, "out of memory");
-    return 0;
+    return l->only != NULL ? 1 : models_count(l->models);
+}
+
+static struct model *
+model_at(const struct lookup *l, size_t i)
+{
+    return l->only != NULL ? l->only : models_at(l->models, i);
 }
 
 static void
-ask_new_models(struct lookup *l)
+ask_for_tasks(struct lookup *l)
 {
-    while (l->n_asked < models_count(l->models) && l->error.code == ERR_NONE)
-        if (ask(l, models_at(l->models, l->n_asked++)) == -1)
-            error_set(&l->error, ERR_MEMORY, "out of memory");
-    conclude(l);
+    for (; l->n_asked < n_models(l) && is_open(l); l->n_asked++) {
+        models_want_load(l->models, model_at(l, l->n_asked)); /* first: there when the task is */
+        ask(l, model_at(l, l->n_asked), false);
+    }
+}
+
+static void
+ask_for_batches(struct lookup *l)
+{
+    for (; l->n_asked_batches < l->n_asked && is_open(l); l->n_asked_batches++)
+        ask(l, model_at(l, l->n_asked_batches), true);
 }
 
 static int
@@ -163,20 +186,11 @@ look_up(struct models *models, struct store *store, struct model *model,
     memcpy(l->id, id, ID_LEN);
     l->fn = fn;
     l->cookie = cookie;
-    l->is_one_model = model != NULL;
+    l->only = model;
     l->with_results = with_results;
-    if (model != NULL && ask(l, model) == -1)
-        goto free_it;
-    for (; model == NULL && l->n_asked < models_count(models); l->n_asked++)
-        if (ask(l, models_at(models, l->n_asked)) == -1) {
-            if (l->n_pending == 0)
-                goto free_it;
-            error_set(&l->error, ERR_MEMORY, "out of memory"); /* told when the others answered */
-            break;
-        }
-    return 0;
-
-free_it:
+    ask_for_tasks(l);
+    if (l->n_pending > 0)
+        return 0;
     free(l);
     return -1;
 }
