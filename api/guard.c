@@ -385,7 +385,7 @@ meet(struct guard *g)
     set_deadline(g, g->owner->limits.idle_seconds);
 }
 
-/* Soon after a connection was accepted, and after each of its replies was written. */
+/* Soon after a connection was accepted, and after a reply if a next request is here already. */
 static void
 on_kick(evutil_socket_t fd, short what, void *cookie)
 {
@@ -467,7 +467,8 @@ on_reply_written(struct evhttp_request *http, void *cookie)
     }
     set_state(g, GUARD_IDLE);
     set_deadline(g, g->owner->limits.idle_seconds);
-    event_active(g->kick, EV_TIMEOUT, 1);
+    if (evbuffer_get_length(g->pending) > 0) /* a pipelined request */
+        event_active(g->kick, EV_TIMEOUT, 1);
 }
 
 static struct guard *

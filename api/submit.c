@@ -34,6 +34,7 @@
 #include "common/metrics.h"
 #include "common/webhook.h"
 
+#define SUBMIT_NO_DIGEST       "-" /* without an Idempotency-Key nothing is compared with it */
 #define SUBMIT_CONTEXT_UNKNOWN 512 /* C of a model no worker has told about: that of Kronos */
 
 static void
@@ -530,10 +531,13 @@ judge_body(struct submission *s, const char *bytes, size_t size, struct problem 
     if (idempotency_key(e->head, key, problem) == -1)
         return -1;
     s->model = models_find(e->server->models, s->request.model);
+    strcpy(s->digest, SUBMIT_NO_DIGEST);
+    if (s->model != NULL && key[0] == '\0')
+        return 0;
     if (s->model != NULL &&
         idempotency_fingerprint(head_path(e->head), is_msgpack ? MEDIA_MSGPACK : MEDIA_JSON, bytes,
             size, s->digest, &err) == 0 &&
-        (key[0] == '\0' || idempotency_scope(e->caller.name, key, s->scope, &err) == 0))
+        idempotency_scope(e->caller.name, key, s->scope, &err) == 0)
         return 0;
     log_error("api.submit", "a judged request cannot be stored",
         LOG_TEXT("request_id", e->request_id), LOG_TEXT("model", s->request.model));

@@ -4,6 +4,7 @@
 #include "common/id.h"
 
 #include <stddef.h>
+#include <sys/random.h>
 #include <uuid/uuid.h>
 
 void
@@ -11,7 +12,13 @@ id_new(char *id)
 {
     uuid_t bytes;
 
-    uuid_generate_random(bytes);
+    /* libuuid also asks for user, process and thread: five calls of the kernel for each id */
+    if (getrandom(bytes, sizeof(bytes), 0) == (ssize_t)sizeof(bytes)) {
+        bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0F)); /* version 4, */
+        bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3F)); /* the variant of RFC 9562 */
+    } else {
+        uuid_generate_random(bytes);
+    }
     uuid_unparse_lower(bytes, id);
 }
 

@@ -73,6 +73,17 @@ character_size(const char *s, size_t n)
     return 0;
 }
 
+/* How many bytes at the start of ${s} [n] go into a JSON string as they are: nearly always all. */
+static size_t
+plain_size(const char *s, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && s[i] >= 0x20 && s[i] < 0x7F && s[i] != '"' && s[i] != '\\')
+        i++;
+    return i;
+}
+
 /* A JSON string of at most ${limit} bytes of ${text}, cut between characters. */
 static void
 put_string(struct line *line, const char *text, size_t limit)
@@ -83,8 +94,14 @@ put_string(struct line *line, const char *text, size_t limit)
     put_text(line, "\"");
     for (size_t i = 0; i < n && i < limit;) {
         unsigned char byte = (unsigned char)text[i];
-        size_t size = character_size(text + i, n - i);
+        size_t size = plain_size(text + i, (n < limit ? n : limit) - i);
 
+        if (size > 0) {
+            put(line, text + i, size);
+            i += size;
+            continue;
+        }
+        size = character_size(text + i, n - i);
         if (size > 0 && i + size > limit)
             break;
         if (size == 0) {

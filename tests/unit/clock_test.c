@@ -65,6 +65,8 @@ new_ids_are_valid_and_differ(void **state)
     id_new(b);
     assert_true(id_is_valid(a));
     assert_true(id_is_valid(b));
+    assert_int_equal(a[14], '4');           /* the version, */
+    assert_non_null(strchr("89ab", a[19])); /* and the variant */
     assert_string_not_equal(a, b);
     assert_int_equal(a[14], '4'); /* version */
 }
