@@ -141,6 +141,7 @@ API_SRC := \
 	api/problem.c \
 	api/arena.c \
 	api/decimal.c \
+	api/tree.c \
 	api/json_strict.c \
 	api/msgpack_strict.c \
 	api/times.c \

@@ -1,24 +1,20 @@
 /*
- * json_strict.c - One strict pass over the bytes that builds the tree, then duplicate names.
+ * json_strict.c - One strict pass over the bytes that builds the tree.
  *
  * The tree is plain cJSON, but cJSON does not read it: one reader cannot disagree with itself
- * about what it accepts, and thousands of numbers cost no allocation each. Duplicate names are
- * compared after the escapes were resolved, because "a" and "\u0061" are the same name; the
- * offset is then found by a second pass.
+ * about what it accepts, and thousands of numbers cost no allocation each. Names are compared at
+ * the end of each object, after the escapes were resolved, because "a" and "\u0061" are the same
+ * name; where two are, a second pass finds the offset.
  */
 #include "api/json_strict.h"
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/decimal.h"
+#include "api/tree.h"
 #include "common/utf8.h"
-
-/* Objects up to this size are compared pair by pair, larger ones sorted. */
-#define PAIRWISE_MAX 12
 
 #define REASON_ENDS "the text ends too early"
 
@@ -30,10 +26,11 @@ struct scanner {
     size_t values_left;
     size_t names_left;       /* names before the wanted one; SIZE_MAX: none is wanted */
     const char *wanted_name; /* where the wanted name starts, once passed */
+    bool has_twins;          /* two members of one name in some object */
     const char *reason;      /* set by whoever finds a fault at ${at}; NULL: no memory */
 };
 
-static bool scan_value(struct scanner *s, cJSON *item);
+static bool scan_value(struct scanner *s, cJSON *item, const cJSON *elder);
 
 static bool
 refuse(struct scanner *s, const char *reason)
@@ -60,15 +57,6 @@ static bool
 is_digit(char c)
 {
     return c >= '0' && c <= '9';
-}
-
-void
-json_strict_set_number(cJSON *item, double value)
-{
-    item->type = cJSON_Number;
-    item->valuedouble = value;
-    /* cJSON's own rule for it */
-    item->valueint = value >= INT_MAX ? INT_MAX : value <= INT_MIN ? INT_MIN : (int)value;
 }
 
 static bool
@@ -100,7 +88,7 @@ scan_number(struct scanner *s, cJSON *item)
         s->at = start;
         return refuse(s, "a number is longer than 63 bytes");
     }
-    json_strict_set_number(item, value);
+    tree_set_number(item, value);
     return true;
 }
 
@@ -264,30 +252,6 @@ scan_string(struct scanner *s, char **text)
     return refuse(s, REASON_ENDS);
 }
 
-cJSON *
-json_strict_new_item(struct arena *arena)
-{
-    cJSON *item = arena_take(arena, sizeof(*item));
-
-    if (item != NULL)
-        *item = (cJSON){.type = cJSON_NULL};
-    return item;
-}
-
-void
-json_strict_append(cJSON *parent, cJSON *item)
-{
-    cJSON *first = parent->child;
-
-    if (first == NULL) {
-        parent->child = item->prev = item;
-        return;
-    }
-    item->prev = first->prev; /* that of the first is the last: so cJSON keeps it */
-    item->prev->next = item;
-    first->prev = item;
-}
-
 static bool
 scan_array(struct scanner *s, cJSON *array)
 {
@@ -301,11 +265,11 @@ scan_array(struct scanner *s, cJSON *array)
         return true;
     }
     for (;;) {
-        if ((item = json_strict_new_item(s->arena)) == NULL)
+        if ((item = tree_new_item(s->arena)) == NULL)
             return out_of_memory(s);
-        if (!scan_value(s, item))
+        if (!scan_value(s, item, tree_last(array)))
             return false;
-        json_strict_append(array, item);
+        tree_append(array, item);
         skip_space(s);
         if (s->at < s->end && *s->at == ']') {
             s->at++;
@@ -318,9 +282,55 @@ scan_array(struct scanner *s, cJSON *array)
     }
 }
 
+/* Passes the name at the opening quote if it is ${name}, byte for byte: then both are sound. */
 static bool
-scan_object(struct scanner *s, cJSON *object)
+skip_name(struct scanner *s, const char *name)
 {
+    const char *at = s->at + 1;
+
+    for (; *name != '\0'; name++, at++) {
+        /* what only an escape can have put into a name never stands for itself */
+        if (at == s->end || *at != *name || *at == '"' || *at == '\\' || (unsigned char)*at < 0x20)
+            return false;
+    }
+    if (at == s->end || *at != '"')
+        return false;
+    s->at = at + 1;
+    return true;
+}
+
+/* Of the next member, which mostly has the name of the elder's next. */
+static bool
+scan_name(struct scanner *s, struct tree_elder *elder, char **name)
+{
+    if (s->names_left != SIZE_MAX && s->names_left-- == 0) {
+        s->wanted_name = s->at;
+        s->names_left = SIZE_MAX;
+    }
+    if (elder->member != NULL && skip_name(s, elder->member->string)) {
+        *name = elder->member->string;
+        elder->member = elder->member->next;
+        return true;
+    }
+    elder->is_alike = false;
+    elder->member = NULL;
+    return scan_string(s, name);
+}
+
+static bool
+end_object(struct scanner *s, const cJSON *object, const struct tree_elder *elder)
+{
+    int found = tree_has_twins(object, elder);
+
+    s->at++;
+    s->has_twins |= found == 1;
+    return found != -1 || out_of_memory(s);
+}
+
+static bool
+scan_object(struct scanner *s, cJSON *object, const cJSON *before)
+{
+    struct tree_elder elder = tree_elder(before);
     cJSON *item;
 
     object->type = cJSON_Object;
@@ -333,27 +343,21 @@ scan_object(struct scanner *s, cJSON *object)
     for (;;) {
         if (s->at == s->end || *s->at != '"')
             return refuse(s, "a name in double quotes is expected");
-        if (s->names_left != SIZE_MAX && s->names_left-- == 0) {
-            s->wanted_name = s->at;
-            s->names_left = SIZE_MAX;
-        }
-        if ((item = json_strict_new_item(s->arena)) == NULL)
+        if ((item = tree_new_item(s->arena)) == NULL)
             return out_of_memory(s);
-        if (!scan_string(s, &item->string))
+        if (!scan_name(s, &elder, &item->string))
             return false;
         skip_space(s);
         if (s->at == s->end || *s->at != ':')
             return refuse(s, "':' is expected");
         s->at++;
         skip_space(s);
-        if (!scan_value(s, item))
+        if (!scan_value(s, item, NULL))
             return false;
-        json_strict_append(object, item);
+        tree_append(object, item);
         skip_space(s);
-        if (s->at < s->end && *s->at == '}') {
-            s->at++;
-            return true;
-        }
+        if (s->at < s->end && *s->at == '}')
+            return end_object(s, object, &elder);
         if (s->at == s->end || *s->at != ',')
             return refuse(s, "',' or '}' is expected");
         s->at++;
@@ -373,9 +377,9 @@ scan_word(struct scanner *s, const char *word, int type, cJSON *item)
     return true;
 }
 
-/* ${item} is new, but may have its name. */
+/* ${item} is new, but may have its name. ${elder}: the one before it in an array, or NULL. */
 static bool
-scan_value(struct scanner *s, cJSON *item)
+scan_value(struct scanner *s, cJSON *item, const cJSON *elder)
 {
     bool is_sound;
 
@@ -391,7 +395,7 @@ scan_value(struct scanner *s, cJSON *item)
         if (s->depth == JSON_STRICT_DEPTH_MAX)
             return refuse(s, "nested deeper than 16");
         s->depth++;
-        is_sound = *s->at == '{' ? scan_object(s, item) : scan_array(s, item);
+        is_sound = *s->at == '{' ? scan_object(s, item, elder) : scan_array(s, item);
         s->depth--;
         return is_sound;
     case '"':
@@ -414,7 +418,7 @@ scan_value(struct scanner *s, cJSON *item)
 static cJSON *
 scan_document(struct scanner *s, const char *text, size_t size, struct json_fault *fault)
 {
-    cJSON *tree = json_strict_new_item(s->arena);
+    cJSON *tree = tree_new_item(s->arena);
 
     s->at = text;
     s->end = text + size;
@@ -424,7 +428,7 @@ scan_document(struct scanner *s, const char *text, size_t size, struct json_faul
         (void)refuse(s, "a byte order mark");
     } else {
         skip_space(s);
-        if (scan_value(s, tree)) {
+        if (scan_value(s, tree, NULL)) {
             skip_space(s);
             if (s->at == s->end)
                 return tree;
@@ -433,85 +437,6 @@ scan_document(struct scanner *s, const char *text, size_t size, struct json_faul
     }
     *fault = (struct json_fault){.offset = (size_t)(s->at - text), .reason = s->reason};
     return NULL;
-}
-
-struct name {
-    const char *text;
-    size_t ordinal; /* among all names of the document, from 1 */
-};
-
-static int
-compare_names(const void *a, const void *b)
-{
-    const struct name *x = a, *y = b;
-    int order = strcmp(x->text, y->text);
-
-    if (order != 0)
-        return order;
-    return x->ordinal < y->ordinal ? -1 : x->ordinal > y->ordinal;
-}
-
-/* The second of two equal ones among ${names}, NULL if there is none. Sorts large arrays. */
-static const struct name *
-second_of_two(struct name *names, size_t n)
-{
-    if (n <= PAIRWISE_MAX) {
-        for (size_t i = 1; i < n; i++) {
-            for (size_t j = 0; j < i; j++) {
-                if (names[i].text[0] == names[j].text[0] &&
-                    strcmp(names[i].text, names[j].text) == 0)
-                    return &names[i];
-            }
-        }
-        return NULL;
-    }
-    qsort(names, n, sizeof(*names), compare_names);
-    for (size_t i = 1; i < n; i++) {
-        if (strcmp(names[i - 1].text, names[i].text) == 0)
-            return &names[i];
-    }
-    return NULL;
-}
-
-/* ${n_names} counts the names passed. 1: found, *ordinal is set; 0; -1 without memory. */
-static int
-find_duplicate(const cJSON *value, size_t *n_names, size_t *ordinal)
-{
-    struct name few[PAIRWISE_MAX], *names = few;
-    const struct name *second;
-    const cJSON *child;
-    size_t n = 0;
-    int found = 0;
-
-    if (cJSON_IsObject(value)) {
-        cJSON_ArrayForEach(child, value) n++;
-        if (n > PAIRWISE_MAX && (names = malloc(n * sizeof(*names))) == NULL)
-            return -1;
-        n = 0;
-    }
-    cJSON_ArrayForEach(child, value)
-    {
-        if (cJSON_IsObject(value))
-            names[n++] = (struct name){.text = child->string, .ordinal = ++*n_names};
-        if (child->child != NULL && (found = find_duplicate(child, n_names, ordinal)) != 0)
-            goto free_names;
-    }
-    if ((second = second_of_two(names, n)) != NULL) {
-        *ordinal = second->ordinal;
-        found = 1;
-    }
-free_names:
-    if (names != few)
-        free(names);
-    return found;
-}
-
-int
-json_strict_duplicate(const cJSON *tree, size_t *ordinal)
-{
-    size_t n_names = 0;
-
-    return find_duplicate(tree, &n_names, ordinal);
 }
 
 cJSON *
@@ -528,19 +453,15 @@ json_strict_parse(
     if ((tree = scan_document(&s, text, size, fault)) == NULL)
         return NULL;
     *fault = (struct json_fault){0};
-    switch (json_strict_duplicate(tree, &ordinal)) {
-    case 0:
+    if (!s.has_twins)
         return tree;
-    case 1:
-        arena_clear(arena);
-        again.names_left = ordinal - 1;
-        if (scan_document(&again, text, size, &unused) == NULL)
-            return NULL; /* sound a moment ago: this is memory */
-        fault->offset = (size_t)(again.wanted_name - text);
-        fault->reason = "a name occurs twice in one object";
-        break;
-    default:
-        break;
-    }
+    if (tree_duplicate(tree, &ordinal) != 1)
+        return NULL; /* no memory to find out which */
+    arena_clear(arena);
+    again.names_left = ordinal - 1;
+    if (scan_document(&again, text, size, &unused) == NULL)
+        return NULL; /* sound a moment ago: this is memory */
+    fault->offset = (size_t)(again.wanted_name - text);
+    fault->reason = "a name occurs twice in one object";
     return NULL;
 }

@@ -3,7 +3,7 @@
  *
  * cJSON's own reader takes byte order marks, invalid UTF-8, raw control characters, `01`, text
  * after the value and duplicate names, and cuts strings at \u0000. The tree is plain cJSON in an
- * arena: another front end (msgpack) builds the same one, and what goes on judges both.
+ * arena (api/tree.h).
  */
 #ifndef API_JSON_STRICT_H
 #define API_JSON_STRICT_H
@@ -31,20 +31,5 @@ struct json_fault {
  */
 cJSON *json_strict_parse(const char *text, size_t size, size_t max_values, struct arena *arena,
     struct json_fault *fault);
-
-/* ---- building such a tree ---- */
-
-/** json_strict_new_item(arena): a null without a name, or NULL. */
-cJSON *json_strict_new_item(struct arena *arena);
-void json_strict_set_number(cJSON *item, double value);
-/** json_strict_append(parent, item): ${item} becomes the last of an array or object. */
-void json_strict_append(cJSON *parent, cJSON *item);
-
-/**
- * json_strict_duplicate(tree, ordinal):
- * Find an object with two members of one name. Returns 1 with ${ordinal}, which counts the
- * names of the document from 1; 0 if there is none; -1 without memory.
- */
-int json_strict_duplicate(const cJSON *tree, size_t *ordinal);
 
 #endif /* API_JSON_STRICT_H */

@@ -6,11 +6,12 @@
  */
 #include "api/msgpack_strict.h"
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "common/little_endian.h"
+#include "api/tree.h"
 #include "common/msgpack_read.h"
 
 struct builder {
@@ -21,10 +22,11 @@ struct builder {
     size_t names_left; /* names before the wanted one; SIZE_MAX: none is wanted */
     size_t wanted_at;  /* where the wanted name starts, once passed */
     size_t fault_at;   /* where the value or name starts that is wrong */
+    bool has_twins;    /* two members of one name in some map */
     bool out_of_memory;
 };
 
-static cJSON *build(struct builder *b);
+static cJSON *build(struct builder *b, const cJSON *elder);
 
 static cJSON *
 refuse(struct builder *b, size_t at, const char *reason)
@@ -37,7 +39,7 @@ refuse(struct builder *b, size_t at, const char *reason)
 static cJSON *
 new_item(struct builder *b, int type)
 {
-    cJSON *item = json_strict_new_item(b->arena);
+    cJSON *item = tree_new_item(b->arena);
 
     if (item != NULL)
         item->type = type;
@@ -52,7 +54,7 @@ new_number(struct builder *b, double value)
     cJSON *item = new_item(b, cJSON_Number);
 
     if (item != NULL)
-        json_strict_set_number(item, value);
+        tree_set_number(item, value);
     return item;
 }
 
@@ -96,62 +98,104 @@ build_text(struct builder *b, size_t at)
 static cJSON *
 build_real(struct builder *b, size_t at, size_t n)
 {
-    uint8_t reversed[8] = {0};
+    const uint8_t *bytes = b->in.data + b->in.at + 1;
     double value;
 
     if (b->in.size - b->in.at < 1 + n)
         return refuse(b, at, "cut off");
-    for (size_t i = 0; i < n; i++)
-        reversed[n - 1 - i] = b->in.data[b->in.at + 1 + i];
-    value = n == 4 ? (double)le_get_float(reversed) : le_get_double(reversed);
+    if (n == 4) {
+        uint32_t bits;
+        float single;
+
+        memcpy(&bits, bytes, sizeof(bits));
+        bits = be32toh(bits);
+        memcpy(&single, &bits, sizeof(single));
+        value = (double)single;
+    } else {
+        uint64_t bits;
+
+        memcpy(&bits, bytes, sizeof(bits));
+        bits = be64toh(bits);
+        memcpy(&value, &bits, sizeof(value));
+    }
     b->in.at += 1 + n;
     return new_number(b, value);
 }
 
-/* The name goes into the item; then the item only has to join the list. */
+/* Passes the name at the cursor if it is ${name}, which was sound where it stood. */
 static bool
-add_member(struct builder *b, cJSON *object)
+skip_name(struct builder *b, const char *name)
+{
+    const uint8_t *at = b->in.data + b->in.at;
+    size_t left = b->in.size - b->in.at, len;
+
+    if (left == 0 || (at[0] & 0xE0) != 0xA0) /* longer than 31 bytes: no name of ours */
+        return false;
+    len = at[0] & 0x1F;
+    if (left - 1 < len || strncmp(name, (const char *)at + 1, len) != 0 || name[len] != '\0')
+        return false;
+    b->in.at += 1 + len;
+    return true;
+}
+
+/* The name of the next member, or NULL. */
+static char *
+build_name(struct builder *b, struct tree_elder *elder)
 {
     size_t at = b->in.at, len;
     const char *text;
-    cJSON *item;
-    char *name;
 
     if (b->names_left != SIZE_MAX && b->names_left-- == 0) {
         b->wanted_at = at;
         b->names_left = SIZE_MAX;
     }
+    if (elder->member != NULL && skip_name(b, elder->member->string)) {
+        char *name = elder->member->string;
+
+        elder->member = elder->member->next;
+        return name;
+    }
+    elder->is_alike = false;
+    elder->member = NULL;
     if (at < b->in.size && !is_text(b->in.data[at])) {
         (void)refuse(b, at, "a name that is no text");
-        return false;
+        return NULL;
     }
     if (msgpack_read_text(&b->in, &text, &len) == -1) {
         (void)refuse(b, at, "a name that cannot be read");
-        return false;
+        return NULL;
     }
-    if ((name = copy_text(b, text, len)) == NULL)
-        return false;
-    if ((item = build(b)) == NULL)
+    return copy_text(b, text, len);
+}
+
+static bool
+add_member(struct builder *b, cJSON *object, struct tree_elder *elder)
+{
+    char *name = build_name(b, elder);
+    cJSON *item;
+
+    if (name == NULL || (item = build(b, NULL)) == NULL)
         return false;
     item->string = name;
-    json_strict_append(object, item);
+    tree_append(object, item);
     return true;
 }
 
 static bool
 add_element(struct builder *b, cJSON *array)
 {
-    cJSON *item = build(b);
+    cJSON *item = build(b, tree_last(array));
 
     if (item == NULL)
         return false;
-    json_strict_append(array, item);
+    tree_append(array, item);
     return true;
 }
 
 static cJSON *
-build_container(struct builder *b, size_t at, bool is_map)
+build_container(struct builder *b, size_t at, bool is_map, const cJSON *before)
 {
+    struct tree_elder elder = tree_elder(before);
     struct msgpack_map map;
     uint32_t n;
     cJSON *tree;
@@ -166,15 +210,24 @@ build_container(struct builder *b, size_t at, bool is_map)
         return NULL;
     b->depth++;
     for (uint32_t i = 0; i < n; i++) {
-        if (!(is_map ? add_member(b, tree) : add_element(b, tree)))
+        if (!(is_map ? add_member(b, tree, &elder) : add_element(b, tree)))
+            return NULL;
+    }
+    if (is_map) {
+        int found = tree_has_twins(tree, &elder);
+
+        b->has_twins |= found == 1;
+        b->out_of_memory |= found == -1;
+        if (found == -1)
             return NULL;
     }
     b->depth--;
     return tree;
 }
 
+/* ${elder}: the value before it in an array, or NULL. */
 static cJSON *
-build(struct builder *b)
+build(struct builder *b, const cJSON *elder)
 {
     size_t at = b->in.at;
     uint8_t first;
@@ -189,9 +242,9 @@ build(struct builder *b)
     }
     first = b->in.data[at];
     if ((first & 0xF0) == 0x80 || first == 0xDE || first == 0xDF)
-        return build_container(b, at, true);
+        return build_container(b, at, true, elder);
     if ((first & 0xF0) == 0x90 || first == 0xDC || first == 0xDD)
-        return build_container(b, at, false);
+        return build_container(b, at, false, NULL);
     if (is_text(first))
         return build_text(b, at);
     if (first >= 0xC4 && first <= 0xC6)
@@ -215,7 +268,7 @@ build_document(struct builder *b, const void *data, size_t size)
     cJSON *tree;
 
     msgpack_read_init(&b->in, data, size);
-    tree = build(b);
+    tree = build(b, NULL);
     if (tree != NULL && b->in.at != size)
         return refuse(b, b->in.at, "bytes after the value");
     return tree;
@@ -236,18 +289,15 @@ msgpack_strict_parse(
             *fault = (struct json_fault){.offset = b.fault_at, .reason = b.in.fault};
         return NULL;
     }
-    switch (json_strict_duplicate(tree, &ordinal)) {
-    case 0:
+    if (!b.has_twins)
         return tree;
-    case 1:
-        arena_clear(arena);
-        again.names_left = ordinal - 1;
-        if (build_document(&again, data, size) == NULL)
-            return NULL; /* sound a moment ago: this is memory */
-        fault->offset = again.wanted_at;
-        fault->reason = "a name occurs twice in one map";
-        return NULL;
-    default:
-        return NULL;
-    }
+    if (tree_duplicate(tree, &ordinal) != 1)
+        return NULL; /* no memory to find out which */
+    arena_clear(arena);
+    again.names_left = ordinal - 1;
+    if (build_document(&again, data, size) == NULL)
+        return NULL; /* sound a moment ago: this is memory */
+    fault->offset = again.wanted_at;
+    fault->reason = "a name occurs twice in one map";
+    return NULL;
 }

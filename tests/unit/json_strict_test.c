@@ -324,7 +324,7 @@ random_value(char *text, unsigned depth)
     len += (size_t)sprintf(text + len, "%s", kind == 4 ? "[ " : "{");
     for (unsigned i = 0; i < n; i++) {
         if (kind == 5)
-            len += (size_t)sprintf(text + len, "\"%u\\t\" :", i);
+            len += (size_t)sprintf(text + len, draw(9) > 0 ? "\"n%u\":" : "\"%u\\t\" :", i);
         len += random_value(text + len, depth + 1);
         if (i + 1 < n)
             len += (size_t)sprintf(text + len, ",\n");
@@ -349,6 +349,61 @@ the_tree_is_the_one_cjson_reads(void **state)
         assert_non_null(other);
         assert_same_tree(mine, other);
         cJSON_Delete(other);
+    }
+}
+
+/* Rows share the names of the row before: only where they are the same, and judged as ever. */
+static void
+names_like_those_of_the_row_before_are_still_judged(void **state)
+{
+    static const struct refusal {
+        const char *text;
+        size_t offset;
+    } refused[] = {
+        {"[{\"a\":1,\"b\":2},{\"a\":1,\"b\":2,\"a\":3}]", 28},
+        {"[{\"a\":1,\"b\":2},{\"a\":1,\"a\":2}]", 22},
+        {"[{\"a\":1},{\"a\":1},{\"a\":1,\"a\":1}]", 24},
+        {"[{\"a\":1,\"a\":1},{\"a\":1,\"a\":1}]", 8},
+        {"[{\"a\\\"b\":1},{\"a\"b\":1}]", 16},
+        {"[{\"a\\u0001\":1},{\"a\x01\":1}]", 18},
+        {"[{\"a\\\\\":1},{\"a\\\":1}]", 20},
+        {"[{\"ab\":1},{\"ab", 14},
+        {"[{\"ab\":1},{\"a", 13},
+    };
+    static const struct accepted {
+        const char *text;
+        const char *names[4];
+    } accepted[] = {
+        {"[{\"a\":1,\"b\":2},{\"a\":1,\"b\":2}]", {"a", "b"}},
+        {"[{\"ab\":1},{\"a\":1}]", {"a"}},
+        {"[{\"a\":1},{\"ab\":1}]", {"ab"}},
+        {"[{\"a\":1,\"b\":2,\"c\":3},{\"a\":1,\"c\":2,\"b\":0}]", {"a", "c", "b"}},
+        {"[{\"a\":1,\"b\":2},{\"a\":1}]", {"a"}},
+        {"[{\"a\":1},{\"a\":1,\"b\":2}]", {"a", "b"}},
+        {"[{\"a\":1},[],{\"b\":1}]", {"b"}},
+        {"[{},{\"a\":1}]", {"a"}},
+        {"[{\"a\\\\\":1},{\"a\\\\\":1}]", {"a\\"}},
+        {"[{\"\":1},{\"\":1}]", {""}},
+        {"[{\"\xe2\x82\xac\":1},{\"\xe2\x82\xac\":1}]", {"\xe2\x82\xac"}},
+    };
+    struct json_fault fault;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        if (parse(refused[i].text, strlen(refused[i].text), &fault) != NULL ||
+            fault.offset != refused[i].offset) {
+            print_error("%s: %zu\n", refused[i].text, fault.offset);
+            fail();
+        }
+    }
+    for (size_t i = 0; i < sizeof(accepted) / sizeof(accepted[0]); i++) {
+        cJSON *tree = parse(accepted[i].text, strlen(accepted[i].text), &fault), *member;
+        size_t n = 0;
+
+        assert_non_null(tree);
+        cJSON_ArrayForEach(member, tree->child->prev)
+            assert_string_equal(member->string, accepted[i].names[n++]);
+        assert_null(accepted[i].names[n]);
     }
 }
 
@@ -414,6 +469,7 @@ main(void)
         cmocka_unit_test(every_truncation_of_a_good_body_is_refused_near_its_end),
         cmocka_unit_test(escapes_and_numbers_arrive_as_they_were_meant),
         cmocka_unit_test(the_tree_is_the_one_cjson_reads),
+        cmocka_unit_test(names_like_those_of_the_row_before_are_still_judged),
         cmocka_unit_test(a_number_is_at_most_63_bytes),
         cmocka_unit_test(more_values_than_allowed_are_refused_at_the_first_of_them),
         cmocka_unit_test(a_duplicate_among_very_many_names_is_found),

@@ -177,6 +177,17 @@ what_a_request_cannot_hold_is_refused_where_it_stands(void **state)
             "a\x01\xd9\x01"
             "a\x02",
             8, 4},
+        {"a name twice, in a row like the one before",
+            "\x92\x81\xa1"
+            "a\x01\x82\xa1"
+            "a\x01\xa1"
+            "a\x02",
+            12, 9},
+        {"a name cut off, in a row like the one before",
+            "\x92\x81\xa2"
+            "ab\x01\x81\xa2"
+            "a",
+            9, 7},
         {"a name twice, deeper",
             "\x92\x81\xa1"
             "a\x01\x82\xa1"
