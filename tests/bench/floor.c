@@ -7,7 +7,6 @@
 
 struct work {
     double flop;         /* of products and attention over many rows: prefill and tokenizer */
-    double weight_bytes; /* read by all decode steps */
     double kv_bytes;     /* keys and values read by all decode steps */
     size_t decode_steps; /* of each sample */
 };
@@ -71,7 +70,6 @@ work_of(const struct model *model, const struct floor_task *t)
             work.flop += model_rows_flop(model, (double)(L - start), 0.0) +
                          S * model_rows_flop(model, (double)i, (double)(L - start));
         } else {
-            work.weight_bytes += machine_step_bytes(model);
             work.kv_bytes += position * ((double)(L - start) + S * (double)i);
             work.decode_steps++;
         }
@@ -84,7 +82,8 @@ floor_of_forecast(
     const struct machine *machine, const struct model *model, const struct floor_task *task)
 {
     struct work work = work_of(model, task);
-    double bare = work.flop / machine->flops + work.weight_bytes / machine->bytes;
+    double bare = work.flop / machine->flops +
+                  (double)work.decode_steps * floor_of_step(machine, model, task->samples);
 
     return (struct floor_seconds){bare, bare + work.kv_bytes / machine->bytes};
 }

@@ -18,7 +18,7 @@ struct floor_task { /* a forecast, of one task alone */
 
 /*
  * Prefill, slid windows and tokenizer by their arithmetic; every other step by the weights it reads
- * once for all samples. ${with_kv} also reads keys and values: the history's once per task and
+ * once for all samples or by their arithmetic, whichever takes longer. ${with_kv} also reads keys and values: the history's once per task and
  * step, each sample's own.
  */
 struct floor_seconds {

@@ -30,23 +30,16 @@
 
 #include "common/id.h"
 #include "tests/bench/load_http.h"
+#include "tests/bench/load_seen.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/report.h"
 
 #define MARK         "@@@@@@@@@@"
 #define MARK_LEN     10
 #define FIRST_NUMBER 1000000000
-#define TASKS_MAX    2000000
 #define CLIENTS_MAX  4096
 #define BODY_MAX     (64 << 20)
-#define CURVE_POINTS 101
 #define GRACE        300.0 /* seconds for the last tasks to end in */
-
-struct seen { /* of one task; seconds */
-    double submit, wait, run, end_to_end;
-    double started, finished; /* on the wall clock, as the service says */
-    bool is_counted;
-};
 
 struct load;
 
@@ -72,8 +65,7 @@ struct load {
     double wall_start;              /* the same moment as ${start} */
     struct client *idle;
     size_t n_connections, n_running, n_submitted, n_refused, n_failed;
-    struct seen *seen;
-    size_t n_seen, seen_size;
+    struct load_seen seen;
 };
 
 static double
@@ -201,18 +193,6 @@ seconds_of(const cJSON *document, const char *name)
     return (double)timegm(&t) + (*rest == '.' ? strtod(rest, NULL) : 0.0);
 }
 
-static struct seen *
-new_seen(struct load *l)
-{
-    if (l->n_seen == l->seen_size) {
-        l->seen_size = l->seen_size > 0 ? 2 * l->seen_size : 1024;
-        l->seen = realloc(l->seen, l->seen_size * sizeof(*l->seen));
-        if (l->seen == NULL || l->n_seen >= TASKS_MAX)
-            measure_die("memory", strerror(ENOMEM));
-    }
-    return &l->seen[l->n_seen++];
-}
-
 static void on_document(void *cookie, const struct load_reply *reply);
 
 /* The task's document has come, finished or not. */
@@ -238,7 +218,7 @@ on_document(void *cookie, const struct load_reply *reply)
         go_on(c);
     } else {
         double created = seconds_of(document, "created_at");
-        struct seen *seen = new_seen(l);
+        struct seen *seen = load_seen_add(&l->seen);
 
         seen->submit = c->submit;
         seen->end_to_end = now - c->due;
@@ -273,9 +253,8 @@ on_submitted(void *cookie, const struct load_reply *reply)
     if (id == NULL)
         measure_die("submit", "no task_id");
     if (l->submit_only > 0) {
-        struct seen *seen = new_seen(l);
+        struct seen *seen = load_seen_add(&l->seen);
 
-        memset(seen, 0, sizeof(*seen));
         seen->submit = c->submit;
         seen->is_counted = true;
         go_on(c);
@@ -308,88 +287,31 @@ submit(struct client *c, double due)
 /* ---- the report ---- */
 
 static void
-add_latency(struct cJSON *result, const char *name, double *values, size_t n)
-{
-    struct summary s = measure_summary(values, n);
-    struct cJSON *row = report_row(result, name, "s", REPORT_LOWER, s);
-    struct cJSON *part = report_part(row, "detail");
-    cJSON *curve = cJSON_AddArrayToObject(row, "quantiles");
-
-    report_number(part, "p95", measure_quantile(values, n, 0.95));
-    report_number(part, "p99", measure_quantile(values, n, 0.99));
-    report_number(part, "max", values[n - 1]);
-    for (int i = 0; i < CURVE_POINTS; i++)
-        cJSON_AddItemToArray(
-            curve, cJSON_CreateNumber(measure_quantile(values, n, i / (CURVE_POINTS - 1.0))));
-}
-
-/*
- * Tasks a second: of each run that part which lies within the measured time. Tasks that step together
- * end together; counting ends would make the figure depend on which of them just fits.
- */
-static double
-throughput(const struct load *l, double from, double to)
-{
-    double done = 0.0;
-
-    for (size_t i = 0; i < l->n_seen; i++) {
-        const struct seen *s = &l->seen[i];
-        double begin = s->started > from ? s->started : from;
-        double end = s->finished < to ? s->finished : to;
-
-        if (s->finished > s->started)
-            done += end > begin ? (end - begin) / (s->finished - s->started) : 0.0;
-        else
-            done += s->finished >= from && s->finished < to ? 1.0 : 0.0;
-    }
-    return done / (to - from);
-}
-
-static void
 report(struct load *l, double cpu, double elapsed)
 {
     struct cJSON *result = report_new("load"), *part = report_part(result, "counts");
-    double *values = measure_take(l->n_seen, sizeof(*values));
-    size_t n = 0;
 
     report_number(part, "submitted", (double)(l->n_submitted - l->n_refused));
     report_number(part, "refused", (double)l->n_refused);
     report_number(part, "failed", (double)l->n_failed);
-    report_number(part, "completed", l->submit_only > 0 ? 0.0 : (double)l->n_seen);
+    report_number(part, "completed", l->submit_only > 0 ? 0.0 : (double)l->seen.n);
     part = report_part(result, "generator");
     report_number(part, "cpu_share", cpu / elapsed);
     report_number(part, "latest_seconds", l->rate > 0.0 ? l->latest : 0.0);
     report_number(part, "connections", (double)l->n_connections);
     report_number(part, "seconds", elapsed);
-#define ADD(name, member)                                                                          \
-    do {                                                                                           \
-        n = 0;                                                                                     \
-        for (size_t i = 0; i < l->n_seen; i++)                                                     \
-            if (l->seen[i].is_counted)                                                             \
-                values[n++] = l->seen[i].member;                                                   \
-        if (n > 0)                                                                                 \
-            add_latency(result, name, values, n);                                                  \
-    } while (0)
-    ADD("submit", submit);
+    load_seen_latencies(&l->seen, result, l->submit_only == 0);
     if (l->submit_only == 0) {
         double from = l->wall_start + l->warm_up, to = from + l->seconds;
         struct summary s = {.n = 0};
 
-        if (l->count > 0) {
-            to = from;
-            for (size_t i = 0; i < l->n_seen; i++)
-                to = l->seen[i].finished > to ? l->seen[i].finished : to;
-        }
-        ADD("wait", wait);
-        ADD("run", run);
-        ADD("end to end", end_to_end);
+        if (l->count > 0)
+            to = load_seen_last(&l->seen);
         if (to > from) {
-            s.median = throughput(l, from, to);
+            s.median = load_seen_throughput(&l->seen, from, to);
             report_row(result, "throughput", "1/s", REPORT_HIGHER, s);
         }
     }
-#undef ADD
-    free(values);
     report_write(result, l->json);
 }
 
@@ -462,7 +384,7 @@ main(int argc, char **argv)
             l.rate = measure_real("--rate", optarg, 0.001, 1e6);
             break;
         case 'o':
-            l.submit_only = measure_number("--submit-only", optarg, 1, TASKS_MAX);
+            l.submit_only = measure_number("--submit-only", optarg, 1, LOAD_TASKS_MAX);
             break;
         case 's':
             l.seconds = measure_real("--seconds", optarg, 0.1, 86400.0);
@@ -471,7 +393,7 @@ main(int argc, char **argv)
             l.warm_up = measure_real("--warm-up", optarg, 0.0, 86400.0);
             break;
         case 'n':
-            l.count = measure_number("--count", optarg, 1, TASKS_MAX);
+            l.count = measure_number("--count", optarg, 1, LOAD_TASKS_MAX);
             break;
         case 'd':
             l.random = 2 * measure_number("--seed", optarg, 0, UINT32_MAX) + 1;
@@ -524,6 +446,6 @@ main(int argc, char **argv)
     event_free(too_late);
     event_base_free(l.base);
     free(l.body);
-    free(l.seen);
+    load_seen_clear(&l.seen);
     return 0;
 }

@@ -35,7 +35,6 @@ def arguments():
     engine = parts.add_parser("engine", parents=[common, modelled], help="the model alone, one thread")
     engine.add_argument("--runs", type=int, default=5, help="forecasts of each kind (5)")
     engine.add_argument("--only", metavar="WORDS", help="rows with one of these comma-separated words in their name")
-
     engine.add_argument("--threads", type=int, default=1, help="that compute one forecast together (1)")
 
     service = parts.add_parser("service", parents=[common, modelled], help="Redis, API, workers and clients")
