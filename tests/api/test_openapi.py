@@ -7,7 +7,9 @@ import shutil
 import subprocess
 
 import pytest
-from kronosq import BUILD
+
+import contract
+from kronosq import BUILD, Reply
 
 yaml = pytest.importorskip("yaml")
 
@@ -210,6 +212,23 @@ def test_every_route_of_the_server_is_described_and_no_other(document):
         for operation in operations.values():
             named = [resolve(document, p["$ref"]) if "$ref" in p else p for p in operation.get("parameters", [])]
             assert {p["name"] for p in named if p["in"] == "path"} == set(re.findall(r"\{(\w+)\}", path)), path
+
+
+def test_what_any_route_may_answer_is_said_in_the_document(document):
+    said = set(re.findall(r"`(\w+)`\s+\((\d{3})", document["info"]["description"]))
+    assert said == {(code, str(status)) for status, codes in contract.GENERAL.items() for code in codes}
+
+
+@pytest.mark.parametrize("method,target,status,media,body", [
+    ("GET", "/v1/healthz", 200, "application/json", b'{"status":"fine"}'), ("GET", "/v1/healthz", 200, "text/html", b"ok"),
+    ("GET", "/v1/healthz", 201, "application/json", b'{"status":"ok"}'), ("DELETE", "/v1/healthz", 204, "", b""),
+    ("GET", "/v1/models", 503, "application/problem+json", b'{"code":"store_unavailable"}'),
+    ("GET", "/nowhere", 404, "application/problem+json", b'{"code":"task_not_found"}'),
+])
+def test_a_reply_that_is_not_in_the_document_fails_a_test(method, target, status, media, body):
+    reply = Reply(status, {"content-type": media} if media else {}, body)
+    with pytest.raises(AssertionError):
+        contract.check(method, target, reply)
 
 
 def test_the_served_document_is_the_one_in_schemas(shared_service, document):

@@ -15,6 +15,8 @@ import subprocess
 import tempfile
 import time
 
+import contract
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
@@ -289,7 +291,10 @@ class Service:
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as s:
             s.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b""))
-            return read_reply(s.makefile("rb"), method)
+            reply = read_reply(s.makefile("rb"), method)
+        if reply is not None:
+            contract.check(method, path, reply)
+        return reply
 
     def get(self, path, **more):
         return self.request("GET", path, **more)

@@ -1,10 +1,14 @@
 """A client that sends exactly the bytes it is told to, and sees exactly what comes back."""
 import json
+import re
 import socket
 import struct
 import time
 
+import contract
 from kronosq import read_reply
+
+REQUEST_LINE = re.compile(rb"(GET|HEAD|POST|DELETE|PUT|PATCH|OPTIONS|TRACE) (/\S*) HTTP/1\.[01]\r\n")
 
 
 class Raw:
@@ -13,6 +17,7 @@ class Raw:
     def __init__(self, port, timeout=15):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.stream = self.socket.makefile("rb")
+        self.asked = []  # (method, target) of each whole request; None where it is not known what was asked
 
     def __enter__(self):
         return self
@@ -21,15 +26,24 @@ class Raw:
         self.close()
 
     def send(self, data):
-        self.socket.sendall(data if isinstance(data, bytes) else data.encode("latin-1"))
+        data = data if isinstance(data, bytes) else data.encode("latin-1")
+        lines = REQUEST_LINE.findall(data)
+        self.asked.append(tuple(part.decode() for part in lines[0]) if len(lines) == 1 and data.startswith(lines[0][0]) else None)
+        self.socket.sendall(data)
         return self
 
     def reply(self, method="GET"):
         """The next reply, None when the peer closed instead."""
         try:
-            return read_reply(self.stream, method)
+            reply = read_reply(self.stream, method)
         except ConnectionResetError:
             return None
+        if reply is not None and reply.status < 200:  # the request's reply is still to come
+            return reply
+        asked = self.asked.pop(0) if self.asked else None
+        if reply is not None and asked is not None and None not in self.asked:
+            contract.check(*asked, reply)
+        return reply
 
     def is_closed(self, seconds=5):
         """Has the peer closed, without another byte? Waits for it up to `seconds`."""
