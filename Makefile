@@ -138,6 +138,7 @@ API_SRC := \
 	api/head.c \
 	api/drain.c \
 	api/reply.c \
+	api/request_log.c \
 	api/problem.c \
 	api/arena.c \
 	api/decimal.c \

@@ -14,6 +14,7 @@
 
 #include "api/accept.h"
 #include "api/media.h"
+#include "api/request_log.h"
 #include "api/server.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -70,31 +71,6 @@ reason(int status)
     }
 }
 
-/* One line per request; ${code} names the problem, NULL without one. */
-static void
-log_request(const struct exchange *e, int status, const char *code, size_t n_bytes)
-{
-    bool is_notable = status == 401 || status == 403 || status == 408 || status == 411 ||
-                      status == 413 || status == 414 || status == 417 || status == 429 ||
-                      status == 431 || status == 505 ||
-                      (code != NULL && strcmp(code, "malformed_request") == 0);
-
-    const char *container = NULL; /* what a proxy says of where the request comes from */
-
-    if (peers_is_proxy(&e->server->peers, e->peer))
-        container = head_field(e->head, "X-Container-Name", 0);
-    log_with(is_notable ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "api.http", "request completed",
-        LOG_TEXT("request_id", e->request_id), LOG_TEXT("client_host", e->client),
-        LOG_TEXT("container", e->caller.name[0] != '\0' ? e->caller.name : NULL),
-        LOG_TEXT("method", head_method_text(e->head)), LOG_TEXT("path", head_path(e->head)),
-        LOG_INT("status_code", status), LOG_INT("latency_ms", clock_monotonic_ms() - e->began_ms),
-        LOG_INT("request_size_bytes", e->body_bytes), LOG_INT("response_size_bytes", n_bytes),
-        LOG_TEXT("task_id", e->task_id[0] != '\0' ? e->task_id : NULL),
-        LOG_TEXT("error_type", code),
-        /* last, because without a name it ends the list */
-        LOG_TEXT(container != NULL ? "container_name" : NULL, container));
-}
-
 static const char *
 result_name(int status)
 {
@@ -142,7 +118,7 @@ free_text(const void *data, size_t size, void *text)
 /* Send and forget ${e}. ${text} is malloc'ed and taken over; NULL: no body, also no length. */
 static void
 send_reply(struct exchange *e, int status, const char *type, char *text, size_t len,
-    const char *code, bool closes)
+    const struct problem *problem, bool closes)
 {
     struct evbuffer *body = NULL;
     char length[24];
@@ -163,7 +139,7 @@ send_reply(struct exchange *e, int status, const char *type, char *text, size_t 
     reply_header(e, "X-Content-Type-Options", "nosniff");
     if (closes)
         reply_header(e, "Connection", "close");
-    log_request(e, status, code, body != NULL ? len : 0);
+    request_log(e, status, problem, body != NULL ? len : 0);
     count_reply(e, status);
     e->server->n_answered++;
     guards_send(e->server->guards, e->http, status, reason(status), body, closes);
@@ -243,8 +219,8 @@ reply_problem(struct exchange *e, struct problem *problem)
         snprintf(seconds, sizeof(seconds), "%d", problem->retry_after);
         reply_header(e, "Retry-After", seconds);
     }
-    send_reply(e, problem->status, MEDIA_PROBLEM, text, text != NULL ? strlen(text) : 0,
-        problem->code, problem->closes);
+    send_reply(e, problem->status, MEDIA_PROBLEM, text, text != NULL ? strlen(text) : 0, problem,
+        problem->closes);
     problem_clear(problem);
 }
 

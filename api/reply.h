@@ -20,6 +20,7 @@
 #include "common/id.h"
 #include "common/trace.h"
 
+struct request_facts;
 struct server;
 
 struct exchange {
@@ -36,6 +37,7 @@ struct exchange {
     int64_t began_ms;
     char task_id[ID_LEN + 1]; /* for the log; "" where no task is meant */
     size_t body_bytes;
+    const struct request_facts *facts; /* of a submit, for the log; NULL without */
 };
 
 /** exchange_begin(server, http, guarded): takes ${guarded}'s head over; NULL without memory. */

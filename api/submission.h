@@ -12,6 +12,7 @@
 #include "api/prefer.h"
 #include "api/reply.h"
 #include "api/request.h"
+#include "api/request_log.h"
 #include "api/wait.h"
 
 struct submission {
@@ -29,6 +30,7 @@ struct submission {
     double finish_seconds;           /* estimated, when the deadline is unmeetable */
     int64_t eta_ms;                  /* to the result, for the worker; 0: not known */
     char trace_id[TRACE_ID_LEN + 1]; /* W3C, "" without one */
+    struct request_facts facts;      /* for the log line */
     const char *why_full;            /* static text, while the backlog is asked for */
     int64_t created_ms; /* our clock; only for a document Redis could not be asked for */
     char scope[IDEMPOTENCY_HEX + 1]; /* of the Idempotency-Key, "" without one */

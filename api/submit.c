@@ -212,6 +212,8 @@ on_submitted(void *cookie, const redisReply *reply)
     case QUEUE_JOINED_TWIN:
         FAILPOINT(AFTER_SUBMIT, -1);
         memcpy(e->task_id, done.id, sizeof(e->task_id));
+        if (s->kind == REQUEST_BATCH)
+            s->facts.batch_id = e->task_id;
         s->is_new = done.outcome == QUEUE_SUBMITTED;
         s->is_replay = done.outcome == QUEUE_SAME_REQUEST;
         follow_task(s);
@@ -360,6 +362,24 @@ encode_webhook(const struct submission *s, struct task_bytes *bytes, struct erro
     strncpy(webhook.url, s->request.webhook.url, sizeof(webhook.url) - 1);
     memcpy(webhook.traceparent, s->exchange->traceparent, sizeof(webhook.traceparent));
     return webhook_encode(&webhook, bytes, err);
+}
+
+/* What the log line says of the request; its texts are the request's. */
+static void
+note_facts(struct submission *s)
+{
+    s->facts = (struct request_facts){
+        .model = s->request.model,
+        .priority = task_priority_name(s->request.priority),
+        .n_series = s->request.n_series,
+    };
+    if (s->kind == REQUEST_SINGLE)
+        s->facts.series_id = s->request.series[0].about.series_id;
+    for (size_t i = 0; i < s->request.n_series; i++) {
+        s->facts.rows += s->request.series[i].task->n_history;
+        s->facts.pred_len += s->request.series[i].task->n_horizon;
+    }
+    s->exchange->facts = &s->facts;
 }
 
 /* Encode and send; 0, or -1 with ${err} and nothing sent. */
@@ -570,6 +590,7 @@ submit(struct exchange *e, enum request_kind kind)
         submission_free(s);
         return;
     }
+    note_facts(s);
     evbuffer_drain(body, size); /* a held request need not hold its body */
     if (!store_is_ready(server->store)) {
         reply_store_unavailable(e);

@@ -118,6 +118,10 @@ submit_reply_end(struct submission *s, const struct lookup_answer *answer)
 
     if (task_reply_open(e, answer, &d) == -1)
         return;
+    if (d.view.started_ms > 0) {
+        s->facts.queue_time_ms = d.view.started_ms - d.view.created_ms;
+        s->facts.model_inference_ms = d.view.finished_ms - d.view.started_ms;
+    }
     add_submit_headers(s);
     if (d.view.status == TASK_COMPLETED) {
         task_url(e->task_id, "result", url);
@@ -141,12 +145,13 @@ submit_reply_sync_over(struct submission *s, enum wait_end end)
     struct exchange *e = s->exchange;
     struct problem problem = {0};
 
+    s->facts.timeout_seconds = config_integer(e->server->config, CONFIG_REQUEST_TIMEOUT);
     if (end == WAIT_STOPPING)
         problem_set(&problem, 503, "shutting_down", "the server stops; the task goes on");
     else
         problem_set(&problem, 504, "wait_timeout", "%s timeout after %lld seconds",
             s->kind == REQUEST_BATCH ? "Batch prediction" : "Prediction",
-            (long long)config_integer(e->server->config, CONFIG_REQUEST_TIMEOUT));
+            (long long)s->facts.timeout_seconds);
     problem_extra(&problem, "task_id", cJSON_CreateString(e->task_id));
     add_location(s);
     reply_problem(e, &problem);
