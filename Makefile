@@ -165,6 +165,7 @@ API_SRC := \
 	api/query.c \
 	api/idempotency.c \
 	api/submit.c \
+	api/submit_tasks.c \
 	api/submit_reply.c \
 	api/get_task.c \
 	api/change_task.c \

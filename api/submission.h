@@ -1,5 +1,5 @@
 /*
- * submission.h - One submit on its way: submit.c moves it, submit_reply.c answers it.
+ * submission.h - One submit on its way: submit.c moves it, submit_tasks.c encodes it, submit_reply.c answers it.
  */
 #ifndef API_SUBMISSION_H
 #define API_SUBMISSION_H
@@ -36,6 +36,16 @@ struct submission {
     char scope[IDEMPOTENCY_HEX + 1]; /* of the Idempotency-Key, "" without one */
     char digest[IDEMPOTENCY_HEX + 1];
 };
+
+/** submit_note_facts(s): what the log line says of the request; its texts are the request's. */
+void submit_note_facts(struct submission *s);
+
+/** submit_estimate(s, load, finish_seconds): behind everything that waits; false when nobody can tell. */
+bool submit_estimate(
+    const struct submission *s, const struct queue_load *load, double *finish_seconds);
+
+/** submit_build_call(s, call, err): its tasks with new ids, encoded: the call that stores them. */
+int submit_build_call(struct submission *s, struct queue_call *call, struct error *err);
 
 /**
  * submit_reply_accepted(s, answer, as_new): 202 with ${answer}'s document; without one, with what

@@ -46,8 +46,7 @@ stored_view(const struct submission *s)
         .created_ms = s->created_ms,
         .deadline_ms = s->request.deadline_ms > 0 ? s->created_ms + s->request.deadline_ms : 0,
         .position = TASK_POSITION_UNKNOWN,
-        .hook.outcome =
-            s->request.webhook.url != NULL ? QUEUE_HOOK_PENDING : QUEUE_HOOK_NONE};
+        .hook.outcome = s->request.webhook.url != NULL ? QUEUE_HOOK_PENDING : QUEUE_HOOK_NONE};
 }
 
 /* 202 with what this request knows of its own task. `about` is borrowed from the request. */

@@ -27,8 +27,9 @@ class Raw:
 
     def send(self, data):
         data = data if isinstance(data, bytes) else data.encode("latin-1")
-        lines = REQUEST_LINE.findall(data)
-        self.asked.append(tuple(part.decode() for part in lines[0]) if len(lines) == 1 and data.startswith(lines[0][0]) else None)
+        first = REQUEST_LINE.match(data)
+        is_one = first is not None and REQUEST_LINE.search(data, first.end()) is None
+        self.asked.append((first[1].decode(), first[2].decode()) if is_one else None)
         self.socket.sendall(data)
         return self
 
