@@ -357,6 +357,9 @@ $(B)/tests/bench/api: $(call obj,tests/bench/api.c tests/bench/api_requests.c te
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson)
 $(B)/tests/bench/load: $(call obj,tests/bench/load.c tests/bench/load_http.c tests/bench/load_seen.c) $(BENCH_SUPPORT)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libevent) $(call pkg,libs,libcjson) -lm
+$(B)/tests/bench/webhook_receiver: $(B)/tests/bench/webhook_receiver.o
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libevent)
+
 $(B)/tests/bench/queue: $(call obj,tests/bench/queue.c tests/bench/queue_work.c tests/support/redis_server.c) $(BENCH_SUPPORT) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson) -lpthread
 

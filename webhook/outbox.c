@@ -18,6 +18,8 @@
 #define LOGGER      "webhook.outbox"
 #define LOOK_MS     500 /* how long a retry that is due may stand */
 #define WAKE_MS     5   /* events of tasks are answered together */
+#define SOON_MS     20
+#define SOON_MAX_MS 5000
 #define MODELS_MS   2000
 #define COMMAND_MS  3000
 #define CLAIM_LIMIT QUEUE_HOOK_CLAIM_MAX
@@ -32,12 +34,13 @@ struct outbox {
     struct event_base *base;
     struct redis_link *link, *events_link;
     struct outbox_events events;
-    struct event *look, *wake, *renew;
+    struct event *look, *wake, *renew, *soon;
     TAILQ_HEAD(, parcel) parcels;
     size_t n_parcels, max;
     struct outbox_model *models[QUEUE_MODELS_MAX + 1]; /* the default one first */
     size_t n_models;
-    int64_t models_at_ms; /* when they were read last */
+    int64_t models_at_ms;  /* when they were read last */
+    int64_t busy_until_ms; /* what was given back is due again by then, monotonic */
     bool is_reading_models, is_stopped, is_freeing;
 };
 
@@ -135,10 +138,25 @@ tell(struct parcel *p)
     p->n_holds++;
 }
 
+/* A receiver that is quick must not wait for the next look: look more often while it has a backlog. */
+static void
+expect_back(struct outbox *o, int64_t delay_ms)
+{
+    int64_t due_ms = clock_monotonic_ms() + delay_ms;
+
+    if (o->is_stopped || delay_ms > SOON_MAX_MS)
+        return;
+    if (due_ms > o->busy_until_ms)
+        o->busy_until_ms = due_ms;
+    if (!event_pending(o->soon, EV_TIMEOUT, NULL))
+        event_add(o->soon, &(struct timeval){0, SOON_MS * 1000});
+}
+
 void
 outbox_done(struct outbox *outbox, struct parcel *parcel, const struct queue_hook_result *result)
 {
-    (void)outbox;
+    if (result->verdict == QUEUE_HOOK_RELEASE)
+        expect_back(outbox, result->delay_ms);
     parcel->state = PARCEL_CLOSING;
     parcel->host = NULL;
     parcel->result = *result;
@@ -408,6 +426,20 @@ on_look(evutil_socket_t fd, short what, void *cookie)
         claim(o->models[i]);
 }
 
+/* Something that was given back may be due. */
+static void
+on_soon(evutil_socket_t fd, short what, void *cookie)
+{
+    struct outbox *o = cookie;
+
+    (void)fd;
+    (void)what;
+    for (size_t i = 0; i < o->n_models; i++)
+        claim(o->models[i]);
+    if (clock_monotonic_ms() < o->busy_until_ms + SOON_MS)
+        event_add(o->soon, &(struct timeval){0, SOON_MS * 1000});
+}
+
 /* Something happened to tasks a moment ago. */
 static void
 on_wake(evutil_socket_t fd, short what, void *cookie)
@@ -527,7 +559,8 @@ start_timers(struct outbox *o, struct error *err)
     o->look = event_new(o->base, -1, EV_PERSIST, on_look, o);
     o->wake = event_new(o->base, -1, 0, on_wake, o);
     o->renew = event_new(o->base, -1, EV_PERSIST, on_renew_tick, o);
-    if (o->look == NULL || o->wake == NULL || o->renew == NULL)
+    o->soon = event_new(o->base, -1, 0, on_soon, o);
+    if (o->look == NULL || o->wake == NULL || o->renew == NULL || o->soon == NULL)
         return error_set(err, ERR_MEMORY, "out of memory");
     event_add(o->look, &(struct timeval){0, LOOK_MS * 1000});
     event_add(o->renew, &(struct timeval){QUEUE_HOOK_RENEW_MS / 1000, 0});
@@ -572,7 +605,7 @@ free_it:
 void
 outbox_free(struct outbox *outbox)
 {
-    struct event *events[3];
+    struct event *events[4];
     struct parcel *p;
 
     if (outbox == NULL)
@@ -580,8 +613,9 @@ outbox_free(struct outbox *outbox)
     events[0] = outbox->look;
     events[1] = outbox->wake;
     events[2] = outbox->renew;
+    events[3] = outbox->soon;
     outbox->is_freeing = outbox->is_stopped = true;
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 4; i++)
         if (events[i] != NULL)
             event_free(events[i]);
     if (outbox->events_link != NULL)
