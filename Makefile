@@ -102,6 +102,7 @@ KRONOS_SRC := \
 	worker/kronos/philox.c \
 	worker/kronos/sampler.c \
 	worker/kronos/calendar.c \
+	worker/kronos/forecast_candles.c \
 	worker/kronos/forecast_pool.c \
 	worker/kronos/forecast_input.c \
 	worker/kronos/forecast_window.c \

@@ -13,7 +13,7 @@
 
 /* Mean and, where something needs them, single paths. Sizes are within the limits of task.h. */
 static struct result *
-sum_up(const struct answer_maker *maker, const struct task *task, const struct forecast *forecast,
+sum_up(const struct answer_maker *maker, const struct task *task, struct forecast *forecast,
     struct error *err)
 {
     struct forecast_progress progress = forecast_progress(forecast);
@@ -58,8 +58,8 @@ sign(const struct answer_maker *maker, const struct job *job, struct result *res
 }
 
 int
-answer_make(const struct answer_maker *maker, struct job *job, const struct forecast *forecast,
-    struct error *err)
+answer_make(
+    const struct answer_maker *maker, struct job *job, struct forecast *forecast, struct error *err)
 {
     struct result *result = sum_up(maker, job->task, forecast, err);
     int status;

@@ -24,7 +24,7 @@ struct answer_maker {
  * run_ms and batch_size must be there. ERR_NOT_FINITE, ERR_MEMORY; ERR_INVALID when the
  * result is larger than one may be.
  */
-int answer_make(const struct answer_maker *maker, struct job *job, const struct forecast *forecast,
+int answer_make(const struct answer_maker *maker, struct job *job, struct forecast *forecast,
     struct error *err);
 
 #endif /* WORKER_ANSWER_H */

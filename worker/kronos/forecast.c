@@ -1,8 +1,8 @@
 /*
  * forecast.c - A forecast from its beginning to its candles; MODEL.md has the equations.
  *
- * Reads as the life of a task: begin, step, read, end. The windows are forecast_window.c's,
- * the memory forecast_pool.c's. A step first moves each sequence over the token drawn last
+ * Reads as the life of a task: begin, step, end. The windows are forecast_window.c's, the candles
+ * forecast_candles.c's, the memory forecast_pool.c's. A step first moves each sequence over the token drawn last
  * (the first step starts from the prefill), then draws s1 and, given s1, s2; so the last pair
  * is drawn and never fed back.
  */
@@ -101,6 +101,7 @@ forecast_begin(struct forecast_pool *pool, const float *history, const int64_t *
     f->round = f->step = f->recomputed_windows = 0;
     f->is_stopped = f->is_not_finite = false;
     f->first_start = forecast_first_start(f);
+    forecast_candles_begin(f);
     if (forecast_take_input(f, history, minutes, err) == -1)
         goto end;
     watch = forecast_watch(f);
@@ -292,56 +293,6 @@ forecast_progress(const struct forecast *f)
         .rows_used = (uint32_t)(f->n_past - f->first_start),
         .recomputed_windows = f->recomputed_windows,
     };
-}
-
-/* Back to the history's units; float32 and two roundings, as the reference. */
-static int
-denormalise(const struct forecast *f, size_t sample, float *candles, struct error *err)
-{
-    for (size_t i = 0; i < f->horizon * FORECAST_FIELDS; i++) {
-        candles[i] = candles[i] * f->std[i % FORECAST_FIELDS] + f->mean[i % FORECAST_FIELDS];
-        if (!isfinite(candles[i]))
-            return error_set(err, ERR_NOT_FINITE, "bar %zu of sample %zu is not a finite number",
-                i / FORECAST_FIELDS, sample);
-    }
-    return 0;
-}
-
-int
-forecast_read(const struct forecast *f, float *mean, float *paths, struct error *err)
-{
-    struct forecast_pool *pool = f->pool;
-    struct block_watch watch = forecast_watch(f);
-    size_t L = f->n_past, P = f->horizon, context = pool->options.max_context;
-    size_t start = L + P > context ? L + P - context : 0;
-    size_t n_values = P * FORECAST_FIELDS;
-
-    if (!is_finished(f))
-        return error_set(err, ERR_INVALID, "a forecast is read after its last step");
-    if (f->is_not_finite)
-        return error_set(err, ERR_NOT_FINITE, "the model computed logits that are not finite");
-    if (tokenizer_remember(&pool->tokenizer, f->s1 + start, f->s2 + start, L - start, &watch) == -1)
-        return error_set(err, ERR_CANCELLED, "stopped while decoding");
-    memset(pool->sum, 0, n_values * sizeof(double));
-    for (size_t sample = 0; sample < f->options.samples; sample++) {
-        size_t at = sample * pool->horizon_max;
-
-        if (tokenizer_decode(&pool->tokenizer, f->drawn_s1 + at, f->drawn_s2 + at, L - start, P,
-                &watch, pool->candles) == -1)
-            return error_set(err, ERR_CANCELLED, "stopped while decoding");
-        for (size_t i = 0; i < n_values; i++)
-            pool->sum[i] += (double)pool->candles[i];
-        if (paths != NULL) {
-            float *path = paths + sample * n_values;
-
-            memcpy(path, pool->candles, n_values * sizeof(float));
-            if (denormalise(f, sample, path, err) == -1)
-                return -1;
-        }
-    }
-    for (size_t i = 0; i < n_values; i++)
-        mean[i] = (float)(pool->sum[i] / (double)f->options.samples);
-    return denormalise(f, 0, mean, err);
 }
 
 void

@@ -106,7 +106,15 @@ struct forecast_progress forecast_progress(const struct forecast *f);
  * ${paths} is not NULL, every path [samples, horizon, 6], in the history's units.
  * ERR_NOT_FINITE if a value is not.
  */
-int forecast_read(const struct forecast *f, float *mean, float *paths, struct error *err);
+int forecast_read(struct forecast *f, float *mean, float *paths, struct error *err);
+
+/**
+ * forecast_candles(f, rows, n, err): between steps, the rows of the mean that are final already:
+ * ${rows} [n, 6] in the history's units, the first ${n} of what forecast_read() will give, byte for
+ * byte; valid until the forecast ends. With more samples than slots they come in the last round.
+ * ERR_NOT_FINITE; ERR_CANCELLED when its stop flag was seen, and then again at every call.
+ */
+int forecast_candles(struct forecast *f, const float **rows, size_t *n, struct error *err);
 
 /** forecast_end(f): give the slots back; at any time. NULL is allowed. */
 void forecast_end(struct forecast *f);

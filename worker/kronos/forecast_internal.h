@@ -1,6 +1,6 @@
 /*
- * forecast_internal.h - What forecast.c, forecast_pool.c, forecast_window.c and forecast_input.c
- * share: the pool's memory and one task in it.
+ * forecast_internal.h - What forecast.c, forecast_candles.c, forecast_pool.c, forecast_window.c and
+ * forecast_input.c share: the pool's memory and one task in it.
  *
  * Letters: L history bars, P horizon, S samples, C max_context, d width, V vocabularies.
  * A place counts from the oldest bar of the history: 0..L-1 known, L..L+P-1 drawn. A window
@@ -20,8 +20,9 @@
 /* One sequence: its keys and values, and the hidden state its next draw starts from. */
 struct forecast_slot {
     bool is_taken;
-    void *slab; /* [slab_bytes] */
-    float *c;   /* [d] */
+    void *slab;        /* [slab_bytes] */
+    void *decode_slab; /* [decode_bytes] of the tokenizer, for candles asked for early */
+    float *c;          /* [d] */
 };
 
 /*
@@ -49,6 +50,12 @@ struct forecast {
     float *first_s1_logits;    /* [V1] of sample 0 */
     float *first_s2_logits;    /* [V2] */
     uint32_t recomputed_windows;
+    uint32_t decoded_round, decoded_steps; /* candles up to here are in ${sum} */
+    bool
+        has_decode_history; /* the leader's decode_slab holds the history: candles were asked for */
+    bool is_decode_broken;  /* a decoding was stopped half-way */
+    double *sum;        /* [horizon_max, 6] normalised candles, over the samples decoded so far */
+    float *rows;        /* [horizon_max, 6] of the mean, in the history's units */
     bool is_stopped;    /* the stop flag was seen; what the slabs hold may be half done */
     bool is_not_finite; /* logits were NaN or infinite */
 };
@@ -69,8 +76,9 @@ struct forecast_pool {
     /* For the work of one call. */
     float *input;                     /* [FORECAST_HISTORY_MAX, 6] normalised */
     float *column;                    /* [2, FORECAST_HISTORY_MAX] */
-    float *candles;                   /* [horizon_max, 6] decoded */
+    float *candles;                   /* [BLOCK_ROWS_MAX, 6] decoded */
     double *sum;                      /* [horizon_max, 6] over samples */
+    uint16_t *decode_s1, *decode_s2;  /* [BLOCK_ROWS_MAX] tokens of the rows to decode */
     struct transformer_token *tokens; /* [BLOCK_ROWS_MAX] */
     struct block_row *rows;           /* [BLOCK_ROWS_MAX] */
     struct block_watch *watches;      /* [n_slots] */
@@ -91,6 +99,11 @@ int forecast_take_input(
 
 /** forecast_pairwise_sum(a, n): numpy's sum of a contiguous float32 axis, bit for bit. */
 float forecast_pairwise_sum(const float *a, size_t n);
+
+/* forecast_candles.c */
+
+/** forecast_candles_begin(f): nothing is decoded yet. */
+void forecast_candles_begin(struct forecast *f);
 
 /* forecast_window.c */
 

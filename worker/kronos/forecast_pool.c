@@ -118,6 +118,10 @@ take_tokenizer(struct forecast_pool *pool, struct error *err)
     if (__builtin_mul_overflow(larger(layers, 1), t->shape.layer_bytes, &bytes) ||
         (t->slab = pool_take(pool, bytes, 1, true)) == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the tokenizer's keys and values");
+    if (kv_shape_init(&t->decode_shape, t->size.d, window, false) == -1 ||
+        __builtin_mul_overflow(
+            larger(config->n_dec_layers, 1), t->decode_shape.layer_bytes, &t->decode_bytes))
+        return error_set(err, ERR_INVALID, "the tokenizer's keys and values are too many");
     return 0;
 }
 
@@ -178,7 +182,9 @@ take_work(struct forecast_pool *pool, struct error *err)
 
     pool->input = take_floats(pool, FORECAST_HISTORY_MAX, FORECAST_FIELDS);
     pool->column = take_floats(pool, FORECAST_HISTORY_MAX, 2);
-    pool->candles = take_floats(pool, candles, 1);
+    pool->candles = take_floats(pool, BLOCK_ROWS_MAX, FORECAST_FIELDS);
+    pool->decode_s1 = pool_take(pool, BLOCK_ROWS_MAX, sizeof(uint16_t), false);
+    pool->decode_s2 = pool_take(pool, BLOCK_ROWS_MAX, sizeof(uint16_t), false);
     pool->sum = pool_take(pool, candles, sizeof(double), false);
     pool->tokens = pool_take(pool, BLOCK_ROWS_MAX, sizeof(*pool->tokens), false);
     pool->rows = pool_take(pool, BLOCK_ROWS_MAX, sizeof(*pool->rows), false);
@@ -192,9 +198,10 @@ take_work(struct forecast_pool *pool, struct error *err)
     s->order = pool_take(pool, v, sizeof(uint16_t), false);
     s->order_next = pool_take(pool, v, sizeof(uint16_t), false);
     if (pool->input == NULL || pool->column == NULL || pool->candles == NULL || pool->sum == NULL ||
-        pool->tokens == NULL || pool->rows == NULL || pool->watches == NULL || pool->c == NULL ||
-        pool->logits == NULL || pool->draws == NULL || s->weight == NULL || s->key == NULL ||
-        s->key_next == NULL || s->order == NULL || s->order_next == NULL)
+        pool->decode_s1 == NULL || pool->decode_s2 == NULL || pool->tokens == NULL ||
+        pool->rows == NULL || pool->watches == NULL || pool->c == NULL || pool->logits == NULL ||
+        pool->draws == NULL || s->weight == NULL || s->key == NULL || s->key_next == NULL ||
+        s->order == NULL || s->order_next == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the engine's work");
     return 0;
 }
@@ -205,7 +212,8 @@ take_slots(struct forecast_pool *pool, struct error *err)
     size_t slots = pool->options.n_slots, d = pool->transformer.size.d, bytes;
     size_t n_times = FORECAST_HISTORY_MAX + FORECAST_HORIZON_MAX;
     size_t drawn_bytes = pool->horizon_max * sizeof(uint16_t); /* of one sample */
-    unsigned char *slabs;
+    size_t candles = pool->horizon_max * FORECAST_FIELDS, decode_bytes;
+    unsigned char *slabs, *decode_slabs;
     float *c;
 
     pool->slots = pool_take(pool, slots, sizeof(*pool->slots), false);
@@ -216,22 +224,29 @@ take_slots(struct forecast_pool *pool, struct error *err)
     if (__builtin_mul_overflow(slots, pool->transformer.slab_bytes, &bytes) ||
         (slabs = pool_take(pool, bytes, 1, true)) == NULL)
         return error_set(err, ERR_MEMORY, "no memory for the keys and values of %zu slots", slots);
+    /* Not touched, so not there, until somebody wants candles early. */
+    if (__builtin_mul_overflow(slots, pool->tokenizer.decode_bytes, &decode_bytes) ||
+        (decode_slabs = pool_take(pool, decode_bytes, 1, true)) == NULL)
+        return error_set(err, ERR_MEMORY, "no memory to decode candles of %zu slots", slots);
     for (size_t i = 0; i < slots; i++) {
         struct forecast *f = &pool->forecasts[i];
 
         pool->slots[i].slab = slabs + i * pool->transformer.slab_bytes;
+        pool->slots[i].decode_slab = decode_slabs + i * pool->tokenizer.decode_bytes;
         pool->slots[i].c = c + i * d;
         f->s1 = pool_take(pool, FORECAST_HISTORY_MAX, sizeof(uint16_t), false);
         f->s2 = pool_take(pool, FORECAST_HISTORY_MAX, sizeof(uint16_t), false);
         f->drawn_s1 = pool_take(pool, FORECAST_SAMPLES_MAX, drawn_bytes, false);
         f->drawn_s2 = pool_take(pool, FORECAST_SAMPLES_MAX, drawn_bytes, false);
         f->times = pool_take(pool, n_times, sizeof(*f->times), false);
+        f->sum = pool_take(pool, candles, sizeof(double), false);
+        f->rows = take_floats(pool, candles, 1);
         f->first_c = take_floats(pool, d, 1);
         f->first_s1_logits = take_floats(pool, pool->n_s1, 1);
         f->first_s2_logits = take_floats(pool, pool->n_s2, 1);
         if (f->s1 == NULL || f->s2 == NULL || f->drawn_s1 == NULL || f->drawn_s2 == NULL ||
-            f->times == NULL || f->first_c == NULL || f->first_s1_logits == NULL ||
-            f->first_s2_logits == NULL)
+            f->times == NULL || f->sum == NULL || f->rows == NULL || f->first_c == NULL ||
+            f->first_s1_logits == NULL || f->first_s2_logits == NULL)
             return error_set(err, ERR_MEMORY, "no memory for %zu tasks", slots);
     }
     pool->n_free = pool->options.n_slots;
