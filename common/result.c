@@ -18,7 +18,8 @@ struct result *
 result_new(
     size_t n_horizon, const struct task_output *output, uint32_t sample_count, struct error *err)
 {
-    size_t n_times, n_doubles, n_floats, n_quantiles, n_p_up, n_return;
+    size_t n_times, n_doubles, n_floats, n_quantiles, n_p_up, n_return, step_values;
+    bool is_sampled = output->repair && output->stream;
     struct result *result;
     double *doubles;
     float *floats;
@@ -41,7 +42,8 @@ result_new(
     n_p_up = output->stats & TASK_STAT_P_UP ? n_horizon : 0;
     n_return = output->stats & TASK_STAT_RETURN ? n_horizon : 0;
     n_doubles = n_quantiles + n_p_up + 2 * n_return;
-    n_floats = n_horizon * TASK_FIELDS * (1 + (output->paths ? (size_t)sample_count : 0));
+    step_values = n_horizon * TASK_FIELDS;
+    n_floats = step_values * (1 + (is_sampled ? 1u : 0u) + (output->paths ? sample_count : 0u));
     result = calloc(1, sizeof(*result) + n_times * sizeof(*result->times) +
                            n_doubles * sizeof(double) + n_floats * sizeof(float));
     if (result == NULL) {
@@ -64,8 +66,13 @@ result_new(
     }
     floats = (float *)(doubles + n_doubles);
     result->prediction = floats;
+    floats += step_values;
+    if (is_sampled) {
+        result->sampled = floats;
+        floats += step_values;
+    }
     if (output->paths)
-        result->paths = floats + n_horizon * TASK_FIELDS;
+        result->paths = floats;
     return result;
 }
 
@@ -85,6 +92,12 @@ result_warn(struct result *result, const char *code, const char *pointer, const 
     va_start(args, format);
     task_warning_set(&result->warnings[result->n_warnings++], code, pointer, format, args);
     va_end(args);
+}
+
+const float *
+result_candles(const struct result *result)
+{
+    return result->sampled != NULL ? result->sampled : result->prediction;
 }
 
 static bool
@@ -122,6 +135,9 @@ check_values(const struct result *result, struct error *err)
 
     if (!all_finite(result->prediction, step_values))
         return error_set(err, ERR_INVALID, "prediction has a value that is not finite");
+    if (output->repair && output->stream &&
+        (result->sampled == NULL || !all_finite(result->sampled, step_values)))
+        return error_set(err, ERR_INVALID, "sampled is not here or not finite");
     if (output->n_quantiles > 0 &&
         (result->quantiles == NULL ||
             !all_within(

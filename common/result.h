@@ -63,6 +63,8 @@ struct result {
                                   binary32's: stored and shown as one, like the paths it is from */
     float *paths;              /* [sample_count, n_horizon, TASK_FIELDS] or NULL */
     struct result_stats stats;
+    float *sampled; /* [n_horizon, TASK_FIELDS] the prediction before repair, as it was streamed:
+                                  with output.repair and output.stream, else NULL */
     uint32_t repaired_ohlc, repaired_volume; /* candles changed, when output.repair */
     struct result_provenance provenance;
     struct result_timing timing;
@@ -84,6 +86,9 @@ void result_warn(struct result *result, const char *code, const char *pointer, c
 
 /** result_check(result, err): is all that ${output} asks for here and in range? ERR_INVALID. What encode and decode enforce. */
 int result_check(const struct result *result, struct error *err);
+
+/** result_candles(result): what a stream shows: the prediction before repair. */
+const float *result_candles(const struct result *result);
 
 int result_encode(const struct result *result, struct task_bytes *out, struct error *err);
 

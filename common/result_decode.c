@@ -23,7 +23,7 @@ struct bin {
 /* What was read, before there is memory for the arrays. */
 struct parts {
     struct result fixed; /* its pointers stay NULL */
-    struct bin times, offsets, prediction, quantiles, paths;
+    struct bin times, offsets, prediction, sampled, quantiles, paths;
     struct bin p_up, return_mean, return_std; /* return_std: no bytes for null */
     uint32_t stats_seen;                      /* members of stats that were there */
 };
@@ -230,12 +230,14 @@ check_parts(struct msgpack_read *r, const struct parts *parts, uint32_t seen)
     const size_t candles_size = steps * TASK_FIELDS * 4;
     const size_t samples = parts->fixed.provenance.params.sample_count; /* 256 at most: as read */
 
-    if (seen != result_members(output))
+    /* a worker of an older version leaves out what was sampled */
+    if ((seen | (result_members(output) & 1u << R_SAMPLED)) != result_members(output))
         return msgpack_read_fault(r, "a member is missing, or was not asked for");
     if (output->stats != 0 && parts->stats_seen != result_stats_members(output->stats))
         return msgpack_read_fault(r, "a statistic is missing, or was not asked for");
     if (parts->times.size % 8 != 0 || steps > TASK_HORIZON_MAX ||
         parts->offsets.size != steps * 2 || parts->prediction.size != candles_size ||
+        (seen & 1u << R_SAMPLED && parts->sampled.size != candles_size) ||
         parts->quantiles.size != output->n_quantiles * candles_size ||
         parts->paths.size != (output->paths ? samples * candles_size : 0))
         return msgpack_read_fault(r, "lengths that do not agree");
@@ -300,6 +302,9 @@ read_parts(struct msgpack_read *r, struct parts *parts)
         case R_REPAIRED:
             rc = read_repaired(r, fixed);
             break;
+        case R_SAMPLED:
+            rc = read_bin(r, &parts->sampled);
+            break;
         }
         if (rc == -1)
             return -1;
@@ -343,6 +348,8 @@ fill(struct result *result, const struct parts *parts)
 
     task_read_times(parts->times.bytes, parts->offsets.bytes, result->times, result->n_horizon);
     get_floats(&parts->prediction, result->prediction);
+    if (result->sampled != NULL)
+        get_floats(parts->sampled.size > 0 ? &parts->sampled : &parts->prediction, result->sampled);
     get_floats(&parts->paths, result->paths);
     for (size_t i = 0; i < parts->quantiles.size / 4; i++)
         result->quantiles[i] = (double)le_get_float(parts->quantiles.bytes + 4 * i);

@@ -12,7 +12,7 @@
 
 const char *const result_member_names[R_COUNT] = {"version", "times_us", "times_offset_minutes",
     "prediction", "output", "provenance", "timing", "warnings", "quantiles", "paths", "stats",
-    "repaired"};
+    "repaired", "sampled"};
 
 const char *const result_stats_names[S_COUNT] = {"last_close", "p_up", "return_mean", "return_std",
     "realized_vol", "realized_vol_excluded", "max_drawdown", "range"};
@@ -45,6 +45,8 @@ result_members(const struct task_output *output)
         members |= 1u << R_STATS;
     if (output->repair)
         members |= 1u << R_REPAIRED;
+    if (output->repair && output->stream)
+        members |= 1u << R_SAMPLED;
     return members;
 }
 
@@ -233,6 +235,9 @@ result_encode(const struct result *result, struct task_bytes *out, struct error 
             msgpack_write_map(&w, F_COUNT);
             write_uint_member(&w, result_repaired_names[F_OHLC], result->repaired_ohlc);
             write_uint_member(&w, result_repaired_names[F_VOLUME], result->repaired_volume);
+            break;
+        case R_SAMPLED:
+            msgpack_write_floats(&w, result->sampled, step_values);
             break;
         }
     }

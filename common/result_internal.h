@@ -24,6 +24,7 @@ enum {
     R_PATHS,
     R_STATS,
     R_REPAIRED,
+    R_SAMPLED, /* younger than the others: a reader must do without */
     R_COUNT
 };
 extern const char *const result_member_names[R_COUNT];

@@ -207,6 +207,8 @@ summary_new(const struct task *task, const struct summary_run *run, const float 
             &all, task->output.quantiles, task->output.n_quantiles, result->quantiles);
     path_stats_fill(&all, (double)task->candles[(task->n_history - 1) * TASK_FIELDS + CLOSE],
         task->output.stats, &result->stats);
+    if (result->sampled != NULL)
+        memcpy(result->sampled, prediction, n_values * sizeof(*prediction));
     if (task->output.repair)
         repair(result);
     if (hash_forecast(result, err) == -1) {

@@ -162,6 +162,8 @@ example_result(void)
     s->range_high_q90 = 1.9;
     s->range_low_mean = 1.2;
     s->range_low_q10 = 1.1;
+    for (size_t i = 0; i < result->n_horizon * TASK_FIELDS; i++)
+        result->sampled[i] = result->prediction[i] - (i % 7 == 0 ? 0.25f : 0.0f);
     result->repaired_ohlc = 2;
     result->repaired_volume = 1;
     result->provenance.params = task->params;
@@ -298,6 +300,8 @@ same_result(const struct result *a, const struct result *b)
     if (n != b->n_horizon || !same_output(&a->output, &b->output) ||
         !same_params(&p->params, &q->params) || !same_times(a->times, b->times, n) ||
         memcmp(a->prediction, b->prediction, values * sizeof(float)) != 0)
+        return false;
+    if (memcmp(result_candles(a), result_candles(b), values * sizeof(float)) != 0)
         return false;
     if (a->output.paths &&
         memcmp(a->paths, b->paths, p->params.sample_count * values * sizeof(float)) != 0)

@@ -304,6 +304,8 @@ is_harmless(const char *name, enum damage damage)
 
     if (damage == DAMAGE_NONE || damage == DAMAGE_UNKNOWN)
         return true;
+    if (damage == DAMAGE_DROP) /* a worker of an older version */
+        return strcmp(name, "sampled") == 0;
     if (damage == DAMAGE_NIL)
         return strcmp(name, "return_std") == 0;
     if (damage == DAMAGE_TRUE)
@@ -350,7 +352,7 @@ a_result_is_refused_when_any_member_is_damaged_but_not_for_a_new_one(void **stat
             free(hurt.data);
         }
     }
-    assert_int_equal(members, 12 + 6 + 13 + 6 + 3 + 2 * 3 + 8 + 3 + 2 + 4 + 2);
+    assert_int_equal(members, 13 + 6 + 13 + 6 + 3 + 2 * 3 + 8 + 3 + 2 + 4 + 2);
     free(whole.data);
 }
 

@@ -108,6 +108,7 @@ static const struct {
 } bins[] = {
     {"candles", "float32", 4},
     {"prediction", "float32", 4},
+    {"sampled", "float32", 4},
     {"quantiles", "float32", 4},
     {"paths", "float32", 4},
     {"history_minutes", "int32", 4},
