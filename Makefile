@@ -20,7 +20,7 @@ ALL_LDFLAGS = $(LDFLAGS_$(MODE)) $(LDFLAGS)
 
 # ---- sources: one explicit list per library or program ----
 
-LUA_SCRIPTS := submit claim renew complete fail release sweep beat leave presence held read group cancel requeue move purge \
+LUA_SCRIPTS := submit claim renew complete fail release sweep beat leave presence held read watch group cancel requeue move purge \
 	control quiet audit load workers page rate hook_claim hook_renew hook_done hook_replay hook_ping metrics_add metrics_read
 
 COMMON_SRC := \

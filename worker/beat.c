@@ -5,7 +5,9 @@
  * A renewal carries the engine's ticks, and Redis refuses one whose ticks have not grown:
  * what is proved is progress, not that this thread runs. What Redis answers becomes stop
  * flags. A client that cancels is promised an end within 2 s, so leases are renewed more often
- * than they would run out; a worker that holds none sends nothing for that. An engine that ignores one for STOP_IGNORED_MS computes for nobody, and the
+ * than they would run out, and four times a second while steps are done and candles sampled,
+ * because whoever watches hears of them by renewals; a worker that holds none sends nothing for
+ * that. An engine that ignores one for STOP_IGNORED_MS computes for nobody, and the
  * process ends at once so that something better can start in its place.
  *
  * Redis away: no lease can be renewed, none is given up; after a restart of Redis sweeps
@@ -21,6 +23,7 @@
 
 #include "common/clock.h"
 #include "common/failpoint.h"
+#include "common/little_endian.h"
 #include "common/log.h"
 #include "common/queue/queue.h"
 #include "common/queue/queue_admin.h"
@@ -31,6 +34,7 @@
 #define LOGGER          "worker.beat"
 #define STOP_IGNORED_MS 15000
 #define RENEW_MOST_MS   1000 /* between renewals: how late a cancel may be noticed */
+#define NEWS_MS         250  /* between renewals that show progress and candles */
 #define AUDIT_MS        60000
 #define SWEEP_JITTER    20 /* per cent either way, so that processes do not fall into step */
 #define EXIT_HUNG       75 /* EX_TEMPFAIL: restart */
@@ -45,8 +49,9 @@ struct beat {
     redisContext *connection; /* NULL: Redis is away */
     char run_id[41];
     struct redis_backoff backoff;
-    int64_t retry_at_ms, renew_at_ms, show_at_ms, sweep_at_ms, audit_at_ms, flush_at_ms;
+    int64_t retry_at_ms, renew_at_ms, news_at_ms, show_at_ms, sweep_at_ms, audit_at_ms, flush_at_ms;
     char audit_cursor[QUEUE_CURSOR_MAX]; /* where the next slice begins */
+    int64_t ticks;                       /* of the last renewal */
     bool is_stuck;                       /* the last renewal was refused for want of progress */
     unsigned seed;                       /* of the jitter */
     pthread_t thread;
@@ -84,13 +89,17 @@ connect_redis(struct beat *b, struct error *err)
 
 /* What Redis thinks of a lease, as a stop flag for who computes it. */
 static void
-obey(struct beat *b, const struct handoff_lease *lease, enum queue_renew_code code)
+obey(struct beat *b, const struct handoff_lease *lease, const struct queue_renewal *sent,
+    enum queue_renew_code code)
 {
     enum job_stop reason;
 
     switch (code) {
     case QUEUE_RENEWED:
+    case QUEUE_RENEWED_CANDLES_LOST:
         b->is_stuck = false;
+        handoff_candles_sent(b->handoff, lease,
+            code == QUEUE_RENEWED ? sent->first_candle + (uint32_t)sent->n_candles : 0);
         return;
     case QUEUE_RENEW_NO_PROGRESS:
         log_with(b->is_stuck ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, LOGGER,
@@ -117,6 +126,36 @@ obey(struct beat *b, const struct handoff_lease *lease, enum queue_renew_code co
     handoff_stop(b->handoff, lease->id, lease->fence, reason);
 }
 
+/*
+ * The candles that are not in Redis yet, of all leases one after the other, as they are stored. Each
+ * renewal points to its own. NULL: there are none, or no memory, and the next renewal brings them.
+ */
+static uint8_t *
+take_candles(
+    struct beat *b, const struct handoff_lease *leases, struct queue_renewal *renewals, size_t n)
+{
+    float rows[TASK_HORIZON_MAX * TASK_FIELDS];
+    uint8_t *bytes, *at;
+    size_t n_all = 0;
+
+    for (size_t i = 0; i < n; i++)
+        n_all += leases[i].n_candles - leases[i].n_candles_sent;
+    if (n_all == 0 || (bytes = malloc(n_all * QUEUE_CANDLE_BYTES)) == NULL)
+        return NULL;
+    at = bytes;
+    for (size_t i = 0; i < n; i++) {
+        size_t n_new = leases[i].n_candles - leases[i].n_candles_sent;
+
+        if (n_new == 0 || !handoff_candles(b->handoff, &leases[i], rows))
+            continue;
+        renewals[i].candles = at;
+        renewals[i].n_candles = n_new;
+        for (size_t v = 0; v < n_new * TASK_FIELDS; v++, at += sizeof(float))
+            le_put_float(at, rows[v]);
+    }
+    return bytes;
+}
+
 static int
 renew(struct beat *b, struct error *err)
 {
@@ -124,21 +163,41 @@ renew(struct beat *b, struct error *err)
     struct handoff_lease leases[HANDOFF_JOBS_MAX];
     struct queue_renewal renewals[HANDOFF_JOBS_MAX];
     enum queue_renew_code codes[HANDOFF_JOBS_MAX];
-    size_t n = handoff_leases(b->handoff, leases);
-    int64_t ticks = (int64_t)atomic_load(handoff_ticks(b->handoff));
+    uint8_t *candles;
+    size_t n;
+    int status;
 
-    if (n == 0)
+    atomic_store(&b->shared->has_news, false); /* before looking: what comes later is news again */
+    b->ticks = (int64_t)atomic_load(handoff_ticks(b->handoff));
+    if ((n = handoff_leases(b->handoff, leases)) == 0)
         return 0;
     for (size_t i = 0; i < n; i++)
-        renewals[i] = (struct queue_renewal){leases[i].id, leases[i].fence, ticks, leases[i].step};
+        renewals[i] = (struct queue_renewal){
+            .id = leases[i].id,
+            .fence = leases[i].fence,
+            .ticks = b->ticks,
+            .step = leases[i].step,
+            .first_candle = leases[i].n_candles_sent,
+        };
+    candles = take_candles(b, leases, renewals, n);
     FAILPOINT(BEFORE_RENEW, b->connection->fd);
-    if (queue_renew(b->connection, &s->queue, s->worker, s->lease_ms, s->max_run_ms, renewals, n,
-            codes, err) == -1)
+    status = queue_renew(
+        b->connection, &s->queue, s->worker, s->lease_ms, s->max_run_ms, renewals, n, codes, err);
+    free(candles);
+    if (status == -1)
         return -1;
     FAILPOINT(AFTER_RENEW, b->connection->fd);
     for (size_t i = 0; i < n; i++)
-        obey(b, &leases[i], codes[i]);
+        obey(b, &leases[i], &renewals[i], codes[i]);
     return 0;
+}
+
+/* A step was done since the last renewal: worth one to those who watch, though no lease needs it. */
+static bool
+has_news(const struct beat *b)
+{
+    return atomic_load(&b->shared->has_news) &&
+           (int64_t)atomic_load(handoff_ticks(b->handoff)) != b->ticks;
 }
 
 /* ---- presence ---- */
@@ -264,11 +323,14 @@ work(struct beat *b)
 
     if (b->connection == NULL && now_ms >= b->retry_at_ms && connect_redis(b, &err) == -1)
         lose(b, "connect", &err);
-    if (b->connection != NULL && now_ms >= b->renew_at_ms) {
-        if (renew(b, &err) == -1)
+    if (b->connection != NULL &&
+        (now_ms >= b->renew_at_ms || (now_ms >= b->news_at_ms && has_news(b)))) {
+        if (renew(b, &err) == -1) {
             lose(b, "renew", &err);
-        else
+        } else {
             b->renew_at_ms = now_ms + renew_interval_ms(b);
+            b->news_at_ms = now_ms + NEWS_MS;
+        }
     }
     if (b->connection != NULL && now_ms >= b->show_at_ms) {
         if (show_presence(b, &err) == -1) {
@@ -300,6 +362,8 @@ next_at_ms(const struct beat *b)
         return b->retry_at_ms;
     if (b->flush_at_ms < at_ms)
         at_ms = b->flush_at_ms;
+    if (has_news(b) && b->news_at_ms < at_ms)
+        at_ms = b->news_at_ms;
     return at_ms < b->show_at_ms ? at_ms : b->show_at_ms;
 }
 

@@ -24,6 +24,8 @@
 #define LOGGER        "worker.engine"
 #define IDLE_TICK_MS  1000 /* well below a renewal: an idle loop lives, too */
 #define DELAY_TICK_MS 50
+#define CANDLES_MS                                                                                 \
+    100 /* between looks for candles to show: many steps share a pass of the decoder */
 #define WARM_UP_ROWS  16
 /* Everybody waits for a prefill as long as for some 25 steps. Beside an urgent task at most one
  * of the others begins in so many steps, so that it spends its time on steps of its own. */
@@ -37,6 +39,8 @@ struct run { /* a job in slots */
     uint32_t counted;     /* steps that were counted */
     uint32_t n_timed;     /* steps that were nothing but steps, for whoever was in the batch */
     double timed_seconds; /* they took */
+    int64_t show_at_ms;   /* when candles are looked for again; 0: at once */
+    bool shows_none;      /* they could not be had; the end will tell why */
 };
 
 struct engine {
@@ -317,6 +321,28 @@ step_all(struct engine *e)
     metrics_observe(METRIC_BATCH_SIZE, width, e->settings->name);
 }
 
+/* Candles of those that stream, as far as they are exact; what is done shows them in its result. */
+static void
+show_candles(struct engine *e)
+{
+    for (size_t i = 0; i < e->n_runs; i++) {
+        struct run *run = &e->runs[i];
+        int64_t now_ms = clock_monotonic_ms();
+        struct error err;
+        const float *rows;
+        size_t n;
+
+        if (!run->job->task->output.stream || run->shows_none || now_ms < run->show_at_ms ||
+            forecast_progress(run->forecast).is_finished)
+            continue;
+        run->show_at_ms = now_ms + CANDLES_MS;
+        if (forecast_candles(run->forecast, &rows, &n, &err) == -1)
+            run->shows_none = true;
+        else if (n > 0)
+            handoff_show(e->handoff, run->job, rows, n);
+    }
+}
+
 static void
 retire_finished(struct engine *e)
 {
@@ -384,6 +410,8 @@ engine_main(void *cookie)
             continue;
         }
         step_all(e);
+        show_candles(e);
+        handoff_tell(e->handoff);
         retire_finished(e);
         if (e->settings->step_delay_ms > 0)
             delay(e);

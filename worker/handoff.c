@@ -44,6 +44,7 @@ job_free(struct job *job)
     if (job == NULL)
         return;
     task_free(job->task);
+    free(job->candles);
     free(job->output.data);
     free(job);
 }
@@ -274,6 +275,30 @@ handoff_forget(struct handoff *h, struct job *job)
     job_free(job);
 }
 
+void
+handoff_show(struct handoff *h, struct job *job, const float *rows, size_t n)
+{
+    size_t room = job->task->n_horizon * TASK_FIELDS;
+
+    pthread_mutex_lock(&h->lock);
+    if (job->candles == NULL)
+        job->candles = calloc(room, sizeof(*job->candles)); /* without memory nothing is shown */
+    if (job->candles != NULL && n <= job->task->n_horizon && n > job->n_candles) {
+        size_t first = job->n_candles * TASK_FIELDS;
+
+        memcpy(job->candles + first, rows + first, (n * TASK_FIELDS - first) * sizeof(*rows));
+        job->n_candles = (uint32_t)n;
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+void
+handoff_tell(struct handoff *h)
+{
+    if (!atomic_exchange(&h->shared.has_news, true))
+        handoff_wake(h, HANDOFF_BEAT);
+}
+
 struct handoff_load
 handoff_load(struct handoff *h)
 {
@@ -302,6 +327,8 @@ copy_lease(const struct job *job, struct handoff_lease *lease)
     memcpy(lease->id, job->id, sizeof(lease->id));
     lease->fence = job->fence;
     lease->step = atomic_load(&job->step);
+    lease->n_candles = job->n_candles;
+    lease->n_candles_sent = job->n_candles_sent;
     lease->is_with_engine = job->is_with_engine;
 }
 
@@ -326,6 +353,30 @@ find(struct handoff *h, const char *id, uint64_t fence)
             return h->table[i];
     }
     return NULL;
+}
+
+bool
+handoff_candles(struct handoff *h, const struct handoff_lease *lease, float *out)
+{
+    struct job *job;
+
+    pthread_mutex_lock(&h->lock);
+    if ((job = find(h, lease->id, lease->fence)) != NULL)
+        memcpy(out, job->candles + lease->n_candles_sent * TASK_FIELDS,
+            (lease->n_candles - lease->n_candles_sent) * TASK_FIELDS * sizeof(*out));
+    pthread_mutex_unlock(&h->lock);
+    return job != NULL;
+}
+
+void
+handoff_candles_sent(struct handoff *h, const struct handoff_lease *lease, uint32_t n)
+{
+    struct job *job;
+
+    pthread_mutex_lock(&h->lock);
+    if ((job = find(h, lease->id, lease->fence)) != NULL)
+        job->n_candles_sent = n;
+    pthread_mutex_unlock(&h->lock);
 }
 
 bool

@@ -68,6 +68,8 @@ struct job {
     int64_t run_ms;
 
     /* handoff.c's, under its lock */
+    float *candles; /* [n_candles, TASK_FIELDS] exact already, of a task that streams; or NULL */
+    uint32_t n_candles, n_candles_sent;
     struct job *next; /* in the inbox or among the finished */
     bool is_with_engine;
     int64_t stopped_at_ms; /* 0: not told to stop */
@@ -119,6 +121,12 @@ struct job *handoff_next_finished(struct handoff *h);
 /** handoff_forget(h, job): Redis has answered for it: out of the lease table, freed. */
 void handoff_forget(struct handoff *h, struct job *job);
 
+/** handoff_show(h, job, rows, n): the engine has ${n} candles of it by now, [n, TASK_FIELDS]. */
+void handoff_show(struct handoff *h, struct job *job, const float *rows, size_t n);
+
+/** handoff_tell(h): the engine has done a step: wakes the beat, unless it is awake already. */
+void handoff_tell(struct handoff *h);
+
 /* ---- the lease table ---- */
 
 struct handoff_load {
@@ -133,10 +141,17 @@ struct handoff_lease {
     char id[ID_LEN + 1];
     uint64_t fence;
     uint32_t step;
+    uint32_t n_candles, n_candles_sent; /* there are, and the beat has sent */
     bool is_with_engine;
 };
 /** handoff_leases(h, leases): a copy of the table into ${leases} [HANDOFF_JOBS_MAX]. */
 size_t handoff_leases(struct handoff *h, struct handoff_lease *leases);
+
+/** handoff_candles(h, lease, out): those not sent, into ${out} [n_candles - n_candles_sent]; false: it is gone. */
+bool handoff_candles(struct handoff *h, const struct handoff_lease *lease, float *out);
+
+/** handoff_candles_sent(h, lease, n): the first ${n} have arrived. */
+void handoff_candles_sent(struct handoff *h, const struct handoff_lease *lease, uint32_t n);
 
 /** handoff_holds(h, id, fence): is this lease in the table? */
 bool handoff_holds(struct handoff *h, const char *id, uint64_t fence);
@@ -167,6 +182,7 @@ struct handoff_shared {
     atomic_bool is_drain_over; /* by main: a second TERM, do not wait for results */
     atomic_bool is_link_done;  /* by the link: nothing is held any more */
     atomic_bool is_ending;     /* by main: engine and beat return */
+    atomic_bool has_news;      /* by handoff_tell(); by the beat when it has told Redis */
     double warm_up_prefill_seconds, warm_up_step_seconds; /* by the engine, before the threads */
     atomic_int exit_status; /* by the link or the beat: not 0 if it had to give up */
     atomic_uint_least64_t n_done, n_failed; /* by the link */

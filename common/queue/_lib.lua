@@ -16,6 +16,10 @@ local function is_priority(p) return p == 'urgent' or p == 'normal' or p == 'low
 
 local function task(id) return M .. ':task:' .. id end
 
+-- What a run has shown of its forecast. The fence in the name keeps a late worker, and another version
+-- of these scripts, out of the next run's.
+local function candles(id, fence) return M .. ':candles:' .. id .. '.' .. fence end
+
 local function bump(name, n)                           -- + 0: HINCRBY refuses Lua's "-0"
   call('HINCRBY', M .. ':stats', name, (n or 1) + 0)
 end
@@ -179,6 +183,7 @@ local function finish(id, state, code, message)        -- the only way into a te
     for _, z in ipairs({':running', ':later', ':deadline'}) do call('ZREM', M .. z, id) end
   end
   call('HSET', k, 'state', state, 'finished_ms', now)
+  call('DEL', candles(id, v[5] or 0))                  -- the output says it all, or there is none
   bump(state)
   if is_priority(v[1]) then bump(state .. ':' .. v[1]) end
   if code then call('HSET', k, 'error_code', code, 'error', message)

@@ -172,7 +172,13 @@ queue_renew(redisContext *c, const struct queue *q, const char *worker, int64_t 
         return 0;
     if (n > INT_MAX / 8)
         return error_set(err, ERR_INVALID, "%zu leases are too many for one renewal", n);
-    queue_args_begin(&a, &queue_script_renew, q, 3 + 4 * n);
+    for (size_t i = 0; i < n; i++) {
+        if (renewals[i].first_candle > TASK_HORIZON_MAX ||
+            renewals[i].n_candles > TASK_HORIZON_MAX - renewals[i].first_candle)
+            return error_set(
+                err, ERR_INVALID, "more than %d candles of one task", TASK_HORIZON_MAX);
+    }
+    queue_args_begin(&a, &queue_script_renew, q, 3 + 6 * n);
     queue_args_text(&a, worker);
     queue_args_int(&a, lease_ms);
     queue_args_int(&a, max_run_ms);
@@ -181,6 +187,8 @@ queue_renew(redisContext *c, const struct queue *q, const char *worker, int64_t 
         queue_args_uint(&a, renewals[i].fence);
         queue_args_int(&a, renewals[i].ticks);
         queue_args_uint(&a, renewals[i].step);
+        queue_args_uint(&a, renewals[i].first_candle);
+        queue_args_bytes(&a, renewals[i].candles, renewals[i].n_candles * QUEUE_CANDLE_BYTES);
     }
     if (!(reply = queue_args_run(&a, c, err)))
         return -1;
@@ -188,7 +196,7 @@ queue_renew(redisContext *c, const struct queue *q, const char *worker, int64_t 
         goto free_reply;
     for (size_t i = 0; i < n; i++) {
         if (!queue_reply_int(reply->element[i], &code) || code < QUEUE_RENEW_FENCED ||
-            code > QUEUE_RENEW_NO_PROGRESS) {
+            code > QUEUE_RENEWED_CANDLES_LOST) {
             queue_reply_strange(name, err);
             goto free_reply;
         }

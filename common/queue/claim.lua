@@ -62,6 +62,7 @@ local function take(p, hint)
   local fence, attempt = call('HINCRBY', k, 'fence', 1), call('HINCRBY', k, 'attempts', 1)
   out[#out + 1] = {id, fence, attempt, num(v[3]), now - num(v[4]), p, v[1], v[7] or '', v[8] or '',
                    v[9] or '', v[10] or '0'}
+  call('DEL', candles(id, fence - 1))                  -- of an attempt that did not end
   call('HSET', k, 'state', 'processing', 'worker', worker, 'started_ms', now, 'ticks', -1, 'step', 0)
   call('ZADD', M .. ':running', now + lease_ms, id)
   publish(id, 'processing')

@@ -93,23 +93,42 @@ read_digits(const char *p, const char *stop, uint64_t *value)
     return p > start ? p : NULL;
 }
 
+/* A blank, then digits up to ${max}; where they end, or NULL. */
+static const char *
+read_next(const char *p, const char *stop, uint32_t max, uint32_t *value)
+{
+    uint64_t number;
+
+    if (p == stop || *p != ' ' || !(p = read_digits(p + 1, stop, &number)) || number > max)
+        return NULL;
+    *value = (uint32_t)number;
+    return p;
+}
+
 int
 queue_progress_parse(const char *channel, size_t channel_len, const char *message, size_t len,
     struct queue_progress *out)
 {
     const size_t infix_len = strlen(LIVE_INFIX);
     const char *p, *stop = message + len;
-    uint64_t step;
 
+    *out = (struct queue_progress){0};
     if (channel_len < infix_len + ID_LEN ||
         memcmp(channel + channel_len - ID_LEN - infix_len, LIVE_INFIX, infix_len) != 0)
         return -1;
     memcpy(out->id, channel + channel_len - ID_LEN, ID_LEN);
-    out->id[ID_LEN] = '\0';
-    if (!id_is_valid(out->id) || !(p = read_digits(message, stop, &out->fence)) || p == stop ||
-        *p != ' ' || read_digits(p + 1, stop, &step) != stop || step > UINT32_MAX)
+    if (!id_is_valid(out->id) || !(p = read_digits(message, stop, &out->fence)) ||
+        !(p = read_next(p, stop, UINT32_MAX, &out->step)))
         return -1;
-    out->step = (uint32_t)step;
+    if (p == stop)
+        return 0;
+    if (!(p = read_next(p, stop, TASK_HORIZON_MAX, &out->first_candle)) || p == stop || *p++ != ' ')
+        return -1;
+    out->candles = p;
+    out->n_candles = (size_t)(stop - p) / QUEUE_CANDLE_BYTES;
+    if ((size_t)(stop - p) % QUEUE_CANDLE_BYTES != 0 ||
+        out->n_candles > TASK_HORIZON_MAX - out->first_candle)
+        return -1;
     return 0;
 }
 

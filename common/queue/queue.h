@@ -201,11 +201,17 @@ void queue_claims_clear(
 
 /* ---- renew ---- */
 
+/* A candle on its way to whoever watches: open, high, low, close, volume, amount as little-endian binary32. */
+#define QUEUE_CANDLE_BYTES (TASK_FIELDS * 4)
+
 struct queue_renewal {
     const char *id;
     uint64_t fence;
     int64_t ticks; /* proof of progress, must have grown since the last renewal */
     uint32_t step;
+    uint32_t first_candle; /* how many came with earlier renewals of this run */
+    const void *candles;   /* [n_candles] that follow them, QUEUE_CANDLE_BYTES each; or NULL */
+    size_t n_candles;
 };
 enum queue_renew_code { /* stored once per lease, in the order given */
     QUEUE_RENEW_FENCED = 0,
@@ -213,19 +219,24 @@ enum queue_renew_code { /* stored once per lease, in the order given */
     QUEUE_RENEW_CANCELLED = 2,
     QUEUE_RENEW_DEADLINE = 3,
     QUEUE_RENEW_RUN_LIMIT = 4,
-    QUEUE_RENEW_NO_PROGRESS = 5
+    QUEUE_RENEW_NO_PROGRESS = 5,
+    QUEUE_RENEWED_CANDLES_LOST = 6 /* renewed; Redis has lost earlier candles: send them all */
 };
 int queue_renew(redisContext *c, const struct queue *q, const char *worker, int64_t lease_ms,
     int64_t max_run_ms, const struct queue_renewal *renewals, size_t n,
     enum queue_renew_code *codes, struct error *err);
 
-/* A renewal whose step has grown is published; a worker that wants to show progress more often than
- * it must renew just renews more often (4 times a second is plenty; NO_PROGRESS does no harm then). */
-#define QUEUE_LIVE_PATTERN "kq:{*}:live:*" /* for PSUBSCRIBE; or queue_live_channel() */
+/* A renewal whose step has grown, or that brings candles, is published; a worker that wants to show
+ * progress more often than it must renew just renews more often (4 times a second is plenty;
+ * NO_PROGRESS does no harm then). */
+/* QUEUE_WATCH_PATTERN for PSUBSCRIBE; or queue_live_channel() */
 struct queue_progress {
     char id[ID_LEN + 1];
     uint64_t fence;
     uint32_t step;
+    uint32_t first_candle;
+    const void *candles; /* [n_candles], into the message */
+    size_t n_candles;
 };
 
 /** queue_live_channel(q, id, channel): where progress of ${id} is published, [QUEUE_KEY_MAX]. */
@@ -364,6 +375,9 @@ struct queue_event {
 /** queue_event_parse(message, len, event): 0, or -1 when it is no event. */
 int queue_event_parse(const char *message, size_t len, struct queue_event *event);
 
+/* Events and progress of all models for one PSUBSCRIBE, so that they come in order. */
+#define QUEUE_WATCH_PATTERN "kq:{*}:[el][vi]*"
+
 /* ---- BLPOP: the hint that wakes a worker ---- */
 
 /** queue_list_key(q, priority, key): "kq:{model}:list:urgent" into ${key} [QUEUE_KEY_MAX]. */
@@ -435,5 +449,27 @@ int queue_group_read_parse(const redisReply *reply, bool with_output, struct que
 /** queue_group_member_parse(reply, with_output, i, id, view, err): member ${i} of those ${n_members}. */
 int queue_group_member_parse(const redisReply *reply, bool with_output, size_t i, char *id,
     struct queue_task_view *view, struct error *err);
+
+/*
+ * A task for who follows it: the same view with its output, and the candles of its present run after
+ * those that are known. All of it points into the reply.
+ */
+struct queue_watched {
+    struct queue_task_view view;
+    uint64_t fence; /* of the last claim; 0: never claimed */
+    uint32_t first_candle;
+    const void *candles; /* [n_candles] of the run ${fence}; only while it is processing */
+    size_t n_candles;
+    const void *input; /* NULL when not asked for or not there any more */
+    size_t input_size;
+};
+struct queue_known { /* of the task */
+    uint64_t fence;
+    uint32_t n_candles; /* of that run */
+    bool has_input;     /* it is not needed (again) */
+};
+int queue_watch_call(const struct queue *q, const char *id, const struct queue_known *known,
+    struct queue_call *call, struct error *err);
+int queue_watch_parse(const redisReply *reply, struct queue_watched *out, struct error *err);
 
 #endif /* COMMON_QUEUE_QUEUE_H */

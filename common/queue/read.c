@@ -229,6 +229,56 @@ queue_read_parse(
         reply->element + 1, reply->elements - 1, with_output, false, now_ms, view, err);
 }
 
+/* ---- streams ---- */
+
+enum { WATCH_NOW, WATCH_FENCE, WATCH_FIRST, WATCH_CANDLES, WATCH_INPUT, WATCH_PARTS };
+
+int
+queue_watch_call(const struct queue *q, const char *id, const struct queue_known *known,
+    struct queue_call *call, struct error *err)
+{
+    struct queue_args a;
+
+    queue_args_begin(&a, &queue_script_watch, q, 4 + N_FIELDS);
+    queue_args_text(&a, id);
+    queue_args_uint(&a, known->fence);
+    queue_args_uint(&a, known->n_candles);
+    queue_args_uint(&a, known->has_input ? 0 : 1);
+    queue_view_args(&a, true);
+    return queue_args_end(&a, call, err);
+}
+
+int
+queue_watch_parse(const redisReply *reply, struct queue_watched *out, struct error *err)
+{
+    const char *name = queue_script_watch.name;
+    redisReply *const *part;
+    int64_t now_ms, fence;
+    size_t n_bytes;
+
+    *out = (struct queue_watched){0};
+    if (read_now(reply, name, &now_ms, err) == -1)
+        return -1;
+    out->view.now_ms = now_ms;
+    if (reply->elements == 1)
+        return 0;
+    part = reply->element;
+    if (reply->elements <= WATCH_PARTS || !queue_reply_int(part[WATCH_FENCE], &fence) ||
+        fence < 0 || !queue_reply_count(part[WATCH_FIRST], &out->first_candle))
+        return queue_reply_strange(name, err);
+    out->fence = (uint64_t)fence;
+    read_bytes(part[WATCH_CANDLES], &out->candles, &n_bytes);
+    out->n_candles = n_bytes / QUEUE_CANDLE_BYTES;
+    if (n_bytes % QUEUE_CANDLE_BYTES != 0 || out->first_candle > TASK_HORIZON_MAX ||
+        out->n_candles > TASK_HORIZON_MAX - out->first_candle)
+        return error_set(err, ERR_CORRUPT, "stored candles: %zu bytes", n_bytes);
+    read_bytes(part[WATCH_INPUT], &out->input, &out->input_size);
+    if (out->input_size == 0)
+        out->input = NULL;
+    return queue_view_parse(
+        part + WATCH_PARTS, reply->elements - WATCH_PARTS, true, false, now_ms, &out->view, err);
+}
+
 /* ---- groups ---- */
 
 enum { GROUP_NOW, GROUP_LEFT, GROUP_HOOK, GROUP_FIELDS, GROUP_MEMBERS };

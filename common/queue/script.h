@@ -36,6 +36,7 @@ extern const struct queue_script queue_script_presence;
 extern const struct queue_script queue_script_held;
 extern const struct queue_script queue_script_read;
 extern const struct queue_script queue_script_group;
+extern const struct queue_script queue_script_watch;
 extern const struct queue_script queue_script_cancel;
 extern const struct queue_script queue_script_control;
 extern const struct queue_script queue_script_quiet;

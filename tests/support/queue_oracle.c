@@ -225,6 +225,7 @@ take(struct claiming *c, enum task_priority p, const char *hint)
     t->fence++;
     t->attempts++;
     t->ticks = -1;
+    t->n_candles = 0;
     c->o->n_claims++;
     c->out.taken[c->out.n++] = t;
     c->busy++;
@@ -268,9 +269,10 @@ lease(struct oracle *o, const char *id, uint64_t fence, int worker)
 }
 
 enum queue_renew_code
-oracle_renew(struct oracle *o, const char *id, uint64_t fence, int worker, int64_t ticks)
+oracle_renew(struct oracle *o, const struct queue_renewal *renewal, int worker)
 {
-    struct oracle_task *t = lease(o, id, fence, worker);
+    struct oracle_task *t = lease(o, renewal->id, renewal->fence, worker);
+    uint32_t n_shown = renewal->first_candle + (uint32_t)renewal->n_candles;
 
     if (!t)
         return QUEUE_RENEW_FENCED;
@@ -278,10 +280,14 @@ oracle_renew(struct oracle *o, const char *id, uint64_t fence, int worker, int64
         return QUEUE_RENEW_CANCELLED;
     if (t->is_late)
         return QUEUE_RENEW_DEADLINE;
-    if (ticks <= t->ticks)
+    if (renewal->ticks <= t->ticks)
         return QUEUE_RENEW_NO_PROGRESS;
-    t->ticks = ticks;
+    t->ticks = renewal->ticks;
     t->lease_is_over = false;
+    if (renewal->n_candles > 0 && renewal->first_candle > t->n_candles)
+        return QUEUE_RENEWED_CANDLES_LOST;
+    if (renewal->n_candles > 0 && n_shown > t->n_candles)
+        t->n_candles = n_shown;
     return QUEUE_RENEWED;
 }
 

@@ -26,6 +26,7 @@ struct oracle_task {
     int worker; /* number of the last worker it was given to; -1: none */
     int attempts, crashes;
     int64_t ticks;
+    uint32_t n_candles; /* shown by the present run */
     bool has_deadline, is_late, is_cancelled, lease_is_over, is_due;
     bool is_stale;   /* has waited for longer than any task may */
     bool is_trimmed; /* a dead letter without its input */
@@ -129,7 +130,7 @@ struct oracle_claim oracle_claim(
     struct oracle *o, struct oracle_hints *hints, const struct queue_claim_request *r, int worker);
 
 enum queue_renew_code oracle_renew(
-    struct oracle *o, const char *id, uint64_t fence, int worker, int64_t ticks);
+    struct oracle *o, const struct queue_renewal *renewal, int worker);
 enum queue_end oracle_complete(struct oracle *o, const char *id, uint64_t fence, int worker);
 enum queue_end oracle_fail(
     struct oracle *o, const char *id, uint64_t fence, int worker, bool retryable);

@@ -337,6 +337,52 @@ read_one(struct random_run *r)
     freeReplyObject(reply);
 }
 
+void
+random_candles(unsigned char *bytes, uint64_t fence, uint32_t first, size_t n)
+{
+    for (size_t i = 0; i < n * QUEUE_CANDLE_BYTES; i++)
+        bytes[i] = (unsigned char)(fence * 131 + first * QUEUE_CANDLE_BYTES + i);
+}
+
+/* What a stream would show of a task: its state, and the candles of its present run and of no other. */
+static void
+watch_one(struct random_run *r)
+{
+    struct oracle_task *running = random_task(r, ORACLE_RUNNING);
+    const struct oracle_task *t =
+        oracle_lookup(&r->o, running && !random_one_in(r, 3) ? running->id : any_id(r));
+    struct queue_known known = {.n_candles = random_below(r, 3), .has_input = random_one_in(r, 2)};
+    unsigned char bytes[64 * QUEUE_CANDLE_BYTES];
+    struct queue_watched w;
+    struct queue_call call;
+    redisReply *reply;
+    size_t n;
+
+    if (!t)
+        return;
+    known.fence = t->fence - random_below(r, 2);
+    assert_int_equal(queue_watch_call(&r->f->q, t->id, &known, &call, &r->f->err), 0);
+    reply = queue_fixture_run(r->f, &call);
+    assert_int_equal(queue_watch_parse(reply, &w, &r->f->err), 0);
+    assert_int_equal(w.view.found, !t->is_purged);
+    if (w.view.found) {
+        assert_int_equal(w.first_candle, known.fence == t->fence ? known.n_candles : 0);
+        n = t->place == ORACLE_RUNNING && t->n_candles > w.first_candle
+                ? t->n_candles - w.first_candle
+                : 0;
+        assert_int_equal(w.fence, t->fence);
+        assert_int_equal(w.n_candles, n);
+        random_candles(bytes, t->fence, w.first_candle, n);
+        if (n > 0)
+            assert_memory_equal(w.candles, bytes, n * QUEUE_CANDLE_BYTES);
+    }
+    freeReplyObject(reply);
+    /* of one run at most, and of none that has ended */
+    reply = queue_fixture_reply(r->f, "KEYS ~:candles:%s.*", t->id);
+    assert_true(reply->elements <= (t->place == ORACLE_ENDED ? 0 : 1));
+    freeReplyObject(reply);
+}
+
 static void
 read_load(struct random_run *r)
 {
@@ -397,9 +443,12 @@ read_group_count(struct random_run *r)
 void
 random_read(struct random_run *r)
 {
-    switch (random_below(r, 4)) {
+    switch (random_below(r, 5)) {
     case 0:
         read_one(r);
+        break;
+    case 4:
+        watch_one(r);
         break;
     case 1:
         read_load(r);

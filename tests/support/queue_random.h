@@ -15,6 +15,7 @@
 
 #define RANDOM_WORKERS 3
 #define RANDOM_TOKENS  256
+#define RANDOM_CANDLES 3 /* most that come with one renewal */
 
 struct random_token {
     char id[ID_LEN + 1];
@@ -49,6 +50,9 @@ void random_id(struct random_run *r, char *id);
 /** random_task(r, place): a random one in ${place} that has not ended, or NULL. */
 struct oracle_task *random_task(struct random_run *r, enum oracle_place place);
 size_t random_count_in(const struct random_run *r, enum oracle_place place);
+
+/** random_candles(bytes, fence, first, n): what run ${fence} shows from candle ${first} on. */
+void random_candles(unsigned char *bytes, uint64_t fence, uint32_t first, size_t n);
 
 void random_set_control(struct random_run *r, enum queue_action action, enum task_priority p);
 void random_control(struct random_run *r);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/queue/script.h"
 #include "tests/support/queue_fixture.h"
 
 #define HOUR_MS 3600000
@@ -454,7 +455,7 @@ a_renewal_tells_watchers_how_far_the_run_is(void **state)
     queue_fixture_submit(f, TASK_NORMAL, id);
     t = queue_fixture_take(f, TASK_NORMAL, id, f->worker);
     queue_live_channel(&f->q, id, channel);
-    reply = redisCommand(watcher, "PSUBSCRIBE %s", QUEUE_LIVE_PATTERN);
+    reply = redisCommand(watcher, "PSUBSCRIBE %s", QUEUE_WATCH_PATTERN);
     assert_non_null(reply);
     freeReplyObject(reply);
     assert_int_equal(renew_one(f, id, t.fence, f->worker, 0), QUEUE_RENEWED);
@@ -476,6 +477,216 @@ a_renewal_tells_watchers_how_far_the_run_is(void **state)
     assert_int_equal(queue_progress_parse(channel, strlen(channel), "end", 3, &p), -1);
     freeReplyObject(reply);
     redisFree(watcher);
+}
+
+/* ${n} candles from number ${first} on, of run ${fence}: no two bytes of neighbours alike. */
+static void
+make_candles(unsigned char *bytes, uint64_t fence, uint32_t first, size_t n)
+{
+    for (size_t i = 0; i < n * QUEUE_CANDLE_BYTES; i++)
+        bytes[i] = (unsigned char)(fence * 101 + first * 7 + i);
+}
+
+static enum queue_renew_code
+renew_with_candles(
+    struct queue_fixture *f, const struct queue_token *t, int64_t ticks, uint32_t first, size_t n)
+{
+    unsigned char bytes[8 * QUEUE_CANDLE_BYTES];
+    struct queue_renewal r = {.id = t->id,
+        .fence = t->fence,
+        .ticks = ticks,
+        .step = 3,
+        .first_candle = first,
+        .candles = bytes,
+        .n_candles = n};
+    enum queue_renew_code code;
+
+    for (size_t i = 0; i < n; i++)
+        make_candles(bytes + i * QUEUE_CANDLE_BYTES, t->fence, first + (uint32_t)i, 1);
+    if (queue_renew(f->c, &f->q, t->worker, HOUR_MS, HOUR_MS, &r, 1, &code, &f->err) == -1)
+        fail_msg("renew: %s", f->err.text);
+    return code;
+}
+
+static struct queue_watched
+watch(struct queue_fixture *f, const char *id, const struct queue_known *known, redisReply **reply)
+{
+    struct queue_watched w;
+    struct queue_call call;
+
+    assert_int_equal(queue_watch_call(&f->q, id, known, &call, &f->err), 0);
+    *reply = queue_fixture_run(f, &call);
+    if (queue_watch_parse(*reply, &w, &f->err) == -1)
+        fail_msg("watch: %s", f->err.text);
+    return w;
+}
+
+static void
+assert_candles(struct queue_fixture *f, const char *id, const struct queue_known *known,
+    uint32_t first, size_t n)
+{
+    unsigned char bytes[QUEUE_CANDLE_BYTES];
+    redisReply *reply;
+    struct queue_watched w = watch(f, id, known, &reply);
+
+    assert_int_equal(w.first_candle, first);
+    assert_int_equal(w.n_candles, n);
+    for (size_t i = 0; i < n; i++) {
+        make_candles(bytes, w.fence, first + (uint32_t)i, 1);
+        assert_memory_equal(
+            (const char *)w.candles + i * QUEUE_CANDLE_BYTES, bytes, QUEUE_CANDLE_BYTES);
+    }
+    freeReplyObject(reply);
+}
+
+static void
+candles_come_with_renewals_and_wait_for_late_readers(void **state)
+{
+    struct queue_fixture *f = *state;
+    redisContext *watcher = redis_server_connect(f->server);
+    unsigned char bytes[2 * QUEUE_CANDLE_BYTES];
+    const struct queue_known nothing = {0}, two = {.fence = 1, .n_candles = 2},
+                             other = {7, 2, true};
+    struct queue_progress p;
+    char id[ID_LEN + 1];
+    struct queue_watched w;
+    struct queue_token t;
+    redisReply *reply;
+    void *message;
+
+    queue_fixture_submit(f, TASK_NORMAL, id);
+    w = watch(f, id, &nothing, &reply);
+    assert_int_equal(w.fence, 0);
+    assert_int_equal(w.view.status, TASK_QUEUED);
+    assert_true(w.input_size > 0 && w.n_candles == 0);
+    freeReplyObject(reply);
+    t = queue_fixture_take(f, TASK_NORMAL, id, f->worker);
+    reply = redisCommand(watcher, "PSUBSCRIBE %s", QUEUE_WATCH_PATTERN);
+    assert_non_null(reply);
+    freeReplyObject(reply);
+    assert_int_equal(renew_with_candles(f, &t, 0, 0, 2), QUEUE_RENEWED);
+    assert_int_equal(redisGetReply(watcher, &message), REDIS_OK);
+    reply = message;
+    assert_int_equal(queue_progress_parse(reply->element[2]->str, reply->element[2]->len,
+                         reply->element[3]->str, reply->element[3]->len, &p),
+        0);
+    assert_int_equal(p.step, 3);
+    assert_int_equal(p.first_candle, 0);
+    assert_int_equal(p.n_candles, 2);
+    make_candles(bytes, 1, 0, 1);
+    make_candles(bytes + QUEUE_CANDLE_BYTES, 1, 1, 1);
+    assert_memory_equal(p.candles, bytes, sizeof(bytes));
+    freeReplyObject(reply);
+    assert_candles(f, id, &nothing, 0, 2);
+    assert_candles(f, id, &two, 2, 0);
+    assert_int_equal(renew_with_candles(f, &t, 1, 2, 3), QUEUE_RENEWED);
+    assert_int_equal(
+        renew_with_candles(f, &t, 2, 1, 2), QUEUE_RENEWED); /* a repeat changes nothing */
+    assert_candles(f, id, &nothing, 0, 5);
+    assert_candles(f, id, &two, 2, 3);
+    assert_candles(f, id, &other, 0, 5);
+    assert_true(queue_fixture_int(f, "PTTL ~:candles:%s.1", id) > HOUR_MS);
+    redisFree(watcher);
+}
+
+static void
+candles_of_another_run_are_nobodys(void **state)
+{
+    struct queue_fixture *f = *state;
+    const struct queue_known nothing = {0};
+    struct queue_token t, late;
+    enum queue_end end;
+    char id[ID_LEN + 1];
+
+    queue_fixture_submit(f, TASK_NORMAL, id);
+    late = queue_fixture_take(f, TASK_NORMAL, id, f->worker);
+    assert_int_equal(renew_with_candles(f, &late, 0, 0, 2), QUEUE_RENEWED);
+    assert_int_equal(queue_release(f->c, &f->q, &late, &end, &f->err), 0);
+    assert_candles(f, id, &nothing, 0, 0); /* it waits: nothing is known of it */
+    t = queue_fixture_take(f, TASK_NORMAL, id, f->other);
+    assert_int_equal(queue_fixture_int(f, "EXISTS ~:candles:%s.1", id), 0);
+    assert_int_equal(renew_with_candles(f, &late, 9, 2, 1), QUEUE_RENEW_FENCED);
+    assert_candles(f, id, &nothing, 0, 0);
+    assert_int_equal(renew_with_candles(f, &t, 0, 0, 1), QUEUE_RENEWED);
+    assert_candles(f, id, &nothing, 0, 1);
+    assert_int_equal(queue_complete(f->c, &f->q, &t, "output", 6, &end, &f->err), 0);
+    assert_int_equal(queue_fixture_int(f, "EXISTS ~:candles:%s.1 ~:candles:%s.2", id, id), 0);
+    assert_candles(f, id, &nothing, 0, 0);
+}
+
+static void
+candles_that_Redis_lost_are_asked_for_again(void **state)
+{
+    struct queue_fixture *f = *state;
+    const struct queue_known nothing = {0};
+    struct queue_token t;
+    char id[ID_LEN + 1];
+
+    queue_fixture_submit(f, TASK_NORMAL, id);
+    t = queue_fixture_take(f, TASK_NORMAL, id, f->worker);
+    assert_int_equal(renew_with_candles(f, &t, 0, 0, 2), QUEUE_RENEWED);
+    queue_fixture_int(f, "DEL ~:candles:%s.1", id);
+    assert_int_equal(renew_with_candles(f, &t, 1, 2, 1), QUEUE_RENEWED_CANDLES_LOST);
+    fixture_assert_field(f, id, "ticks", "1"); /* renewed all the same */
+    assert_candles(f, id, &nothing, 0, 0);
+    assert_int_equal(renew_with_candles(f, &t, 2, 0, 3), QUEUE_RENEWED);
+    assert_candles(f, id, &nothing, 0, 3);
+}
+
+static void
+more_candles_than_a_forecast_has_are_refused_before_anything_is_written(void **state)
+{
+    struct queue_fixture *f = *state;
+    unsigned char bytes[QUEUE_CANDLE_BYTES] = {0};
+    struct queue_renewal r = {
+        .id = "", .first_candle = TASK_HORIZON_MAX, .candles = bytes, .n_candles = 1};
+    enum queue_renew_code code;
+    struct queue_token t;
+    char id[ID_LEN + 1];
+    redisReply *reply;
+
+    assert_int_equal(queue_renew(f->c, &f->q, f->worker, 1, 1, &r, 1, &code, &f->err), -1);
+    assert_int_equal(f->err.code, ERR_INVALID);
+    queue_fixture_submit(f, TASK_NORMAL, id);
+    t = queue_fixture_take(f, TASK_NORMAL, id, f->worker);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const first[] = {"512", "-1", "0"};
+
+        reply = redisCommand(f->c, "EVALSHA %s 1 %s %s 1000 1000 %s %llu 5 1 %s %b",
+            queue_script_renew.sha1, f->q.prefix, f->worker, id, (unsigned long long)t.fence,
+            first[i], bytes, i == 2 ? (size_t)5 : sizeof(bytes));
+        assert_non_null(reply);
+        assert_int_equal(reply->type, REDIS_REPLY_ERROR);
+        freeReplyObject(reply);
+    }
+    fixture_assert_field(f, id, "ticks", "-1");
+}
+
+static void
+a_message_that_is_no_progress_is_not_read(void **state)
+{
+    static const char channel[] = "kq:{tiny}:live:0f9aa4c2-6b4e-4d9c-8d0e-3b7c5f1e2a90";
+    static const char *const bad[] = {"", "1", "1 ", " 1", "1 2 ", "1 2 3", "1 2 3 x", "1 2 513 ",
+        "1 4294967296", "99999999999999999999999 1", "1 2 x aaaaaaaaaaaaaaaaaaaaaaaa"};
+    char most[16 + (TASK_HORIZON_MAX + 1) * QUEUE_CANDLE_BYTES];
+    struct queue_progress p;
+    int head;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(
+            queue_progress_parse(channel, strlen(channel), bad[i], strlen(bad[i]), &p), -1);
+    memset(most, 'x', sizeof(most));
+    head = snprintf(most, sizeof(most), "1 2 0 ");
+    most[head] = 'x';
+    assert_int_equal(queue_progress_parse(channel, strlen(channel), most,
+                         (size_t)head + TASK_HORIZON_MAX * QUEUE_CANDLE_BYTES, &p),
+        0);
+    assert_int_equal(p.n_candles, TASK_HORIZON_MAX);
+    assert_int_equal(queue_progress_parse(channel, strlen(channel), most,
+                         (size_t)head + (TASK_HORIZON_MAX + 1) * QUEUE_CANDLE_BYTES, &p),
+        -1);
+    assert_int_equal(queue_progress_parse("kq:{tiny}:events", 16, "1 2", 3, &p), -1);
 }
 
 static void
@@ -638,6 +849,11 @@ main(void)
         test(an_id_that_is_no_uuid_costs_its_neighbours_nothing),
         test(a_renewal_with_progress_moves_the_lease_end_and_stores_the_step),
         test(a_renewal_tells_watchers_how_far_the_run_is),
+        test(candles_come_with_renewals_and_wait_for_late_readers),
+        test(candles_of_another_run_are_nobodys),
+        test(candles_that_Redis_lost_are_asked_for_again),
+        test(more_candles_than_a_forecast_has_are_refused_before_anything_is_written),
+        test(a_message_that_is_no_progress_is_not_read),
         test(a_renewal_without_progress_is_refused),
         test(a_renewal_by_anybody_else_is_fenced),
         test(a_renewal_tells_of_cancel_deadline_and_run_limit),

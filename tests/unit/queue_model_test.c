@@ -247,14 +247,21 @@ do_renew(struct random_run *r)
     struct queue_renewal renewals[4];
     enum queue_renew_code codes[4];
     struct random_token tokens[4];
+    unsigned char candles[4][RANDOM_CANDLES * QUEUE_CANDLE_BYTES];
     size_t n = 0, want = 1 + random_below(r, 4);
     int worker = -1;
 
     while (n < want && any_token(r, &tokens[n])) {
         if (worker == -1)
             worker = tokens[n].worker;
-        renewals[n] = (struct queue_renewal){
-            .id = tokens[n].id, .fence = tokens[n].fence, .ticks = random_below(r, 6)};
+        renewals[n] = (struct queue_renewal){.id = tokens[n].id,
+            .fence = tokens[n].fence,
+            .ticks = random_below(r, 6),
+            .first_candle = random_below(r, 4),
+            .candles = candles[n],
+            .n_candles = random_below(r, RANDOM_CANDLES + 1)};
+        random_candles(
+            candles[n], tokens[n].fence, renewals[n].first_candle, renewals[n].n_candles);
         n++;
     }
     if (n == 0)
@@ -263,8 +270,7 @@ do_renew(struct random_run *r)
             renewals, n, codes, &r->f->err) == -1)
         fail_msg("renew: %s", r->f->err.text);
     for (size_t i = 0; i < n; i++) {
-        assert_int_equal(codes[i],
-            oracle_renew(&r->o, renewals[i].id, renewals[i].fence, worker, renewals[i].ticks));
+        assert_int_equal(codes[i], oracle_renew(&r->o, &renewals[i], worker));
         r->n_refused_writes += codes[i] == QUEUE_RENEW_FENCED;
     }
 }
