@@ -1,5 +1,6 @@
 """The worker alone, without the API: tasks are put into the queue by a tool, workers and Redis are killed."""
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -345,11 +346,16 @@ def test_a_claim_whose_reply_is_lost_costs_the_task_no_attempt_and_no_lease_time
     assert queue.counter("recovered_lease") == 0
 
 
+def sha1_of(script):
+    source = (BUILD / "common/queue/scripts.c").read_text()
+    return re.search(rf'\.name = "{script}",\s*\.sha1 = "([0-9a-f]{{40}})"', source)[1]
+
+
 def test_a_complete_whose_reply_is_lost_is_repeated_and_publishes_once(service, queue, proxy):
     worker = start_worker_behind(service, proxy, "--step-delay-ms", 50)
     task_id = queue.submit("--horizon", 10)
     queue.running(task_id)
-    proxy.lose(task_id, "1")  # no renewal is due yet: the next command with the id and its fence delivers it
+    proxy.lose(task_id, sha1_of("complete"))
     assert queue.ended(task_id, 10)["status"] == "completed"
     assert finished_line(worker, task_id)["status"] == "already_completed" and proxy.lost == 1
     assert queue.counter("completed") == 1 and queue.counter("fenced") == 0

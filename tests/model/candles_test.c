@@ -121,8 +121,7 @@ static void
 a_candle_is_the_row_of_the_final_forecast_at_every_step_of_every_mode(void **state)
 {
     /* both sides of C, one window that slides from the first step on, and a horizon of all of C */
-    static const size_t lengths[][2] = {
-        {1, 5}, {20, 12}, {40, 8}, {40, 9}, {40, 30}, {60, 8}, {60, 40}};
+    static const size_t lengths[][2] = {{1, 5}, {40, 8}, {40, 9}, {40, 30}, {60, 40}};
 
     (void)state;
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
@@ -131,8 +130,7 @@ a_candle_is_the_row_of_the_final_forecast_at_every_step_of_every_mode(void **sta
 
             one.window = three.window = windows[w];
             check(1, lengths[i][0], lengths[i][1], &one, 1);
-            check(3, lengths[i][0], lengths[i][1], &three, 1);
-            check(4, lengths[i][0], lengths[i][1], &three, 7);
+            check(3, lengths[i][0], lengths[i][1], &three, 7);
         }
     }
 }
@@ -147,8 +145,7 @@ with_more_samples_than_slots_candles_come_in_the_last_round(void **state)
         five.window = many.window = windows[w];
         check(2, 40, 12, &five, 1);
         check(2, 40, 12, &five, 5);
-        check(16, 30, 40, &many, 80); /* first asked when both rounds are over */
-        check(16, 30, 40, &many, 33);
+        check(16, 30, 40, &many, w == 0 ? 80 : 33); /* 80: when both rounds are over */
     }
 }
 
@@ -159,8 +156,8 @@ every_instruction_set_gives_the_same_candle_early_and_late(void **state)
 
     (void)state;
     for (size_t i = 0; engine_kernels(i) != NULL; i++) {
-        check(3, 40, 30, &three, 1);
-        check(2, 45, 40, &three, 9);
+        check(3, 40, 12, &three, 1);
+        check(2, 45, 33, &three, 9);
     }
 }
 
