@@ -182,6 +182,11 @@ API_SRC := \
 	api/show_openapi.c \
 	api/everywhere.c \
 	api/task_reply.c \
+	api/feed.c \
+	api/streams.c \
+	api/events.c \
+	api/event_candles.c \
+	api/event_text.c \
 	api/wait.c \
 	api/departure.c \
 	api/lookup.c \

@@ -16,6 +16,7 @@ static const struct {
     {ACCEPT_JSON, MEDIA_JSON, "json"},
     {ACCEPT_MSGPACK, MEDIA_MSGPACK, "msgpack"},
     {ACCEPT_CSV, MEDIA_CSV, "csv"},
+    {ACCEPT_EVENTS, MEDIA_EVENTS, "events"},
 };
 
 /* All Accept lines together; none of them accepts anything. */

@@ -6,7 +6,13 @@
 
 #include "api/head.h"
 
-enum accept_form { ACCEPT_NONE = 0, ACCEPT_JSON = 1, ACCEPT_MSGPACK = 2, ACCEPT_CSV = 4 };
+enum accept_form {
+    ACCEPT_NONE = 0,
+    ACCEPT_JSON = 1,
+    ACCEPT_MSGPACK = 2,
+    ACCEPT_CSV = 4,
+    ACCEPT_EVENTS = 8
+};
 
 /** accept_choose(head, offers): the best of the bits in ${offers}; ACCEPT_NONE: the client takes none of them. */
 enum accept_form accept_choose(const struct head *head, unsigned offers);

@@ -29,6 +29,8 @@
 
 #define GUARD_PENDING_MAX   (64 * 1024) /* bytes of a next request held while one is in work */
 #define GUARD_WRITE_SECONDS 30          /* a reply nobody reads: no progress for that long */
+#define GUARD_STREAM_BYTES                                                                         \
+    (32 * 1024) /* of a stream the kernel may hold: who does not read is seen */
 #define GUARD_REFUSED_BLOCK "GET / HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 enum guard_state { GUARD_IDLE, GUARD_HEAD, GUARD_BODY, GUARD_BUSY, GUARD_REFUSED };
@@ -42,8 +44,9 @@ struct guard {
     struct head *head; /* from the first byte until guards_take() */
     struct evbuffer *pending;
     int64_t body_left;
-    struct problem problem; /* REFUSED: the answer */
-    bool closes;            /* the reply in work is the last one */
+    struct problem problem;     /* REFUSED: the answer */
+    bool closes;                /* the reply in work is the last one */
+    struct guard_stream stream; /* the reply in work, if it is one */
     char request_id[HEAD_REQUEST_ID_MAX + 1];
     char peer[PEERS_TEXT_MAX];
     bool is_exempt; /* loopback or a trusted proxy: not counted per peer */
@@ -265,8 +268,15 @@ on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *cook
         break;
     case GUARD_BUSY: /* reading is off, but what was read in one go may arrive here */
         cut_tail(g, n, g->pending);
-        if (evbuffer_get_length(g->pending) > GUARD_PENDING_MAX)
-            bufferevent_disable(g->bev, EV_READ);
+        if (evbuffer_get_length(g->pending) <= GUARD_PENDING_MAX)
+            break;
+        bufferevent_disable(g->bev, EV_READ);
+        if (g->stream.on_gone != NULL) { /* every write of a stream turns reading on again */
+            log_warning("api.guard", "stream closed: the client sends too much",
+                LOG_TEXT("client_host", g->peer));
+            bufferevent_trigger_event(
+                g->bev, BEV_EVENT_READING | BEV_EVENT_EOF, BEV_OPT_DEFER_CALLBACKS);
+        }
         break;
     case GUARD_REFUSED:
         cut_tail(g, n, NULL);
@@ -302,6 +312,8 @@ on_closed(struct evhttp_connection *connection, void *cookie)
     struct guard *g = cookie;
 
     (void)connection;
+    if (g->stream.on_gone != NULL)
+        g->stream.on_gone(g->stream.cookie);
     set_state(g, GUARD_IDLE);
     g->owner->by_fd[g->fd] = NULL;
     g->owner->n--;
@@ -517,6 +529,56 @@ guards_send(struct guards *all, struct evhttp_request *http, int status, const c
     evhttp_request_set_on_complete_cb(http, on_reply_written, g);
     evhttp_send_reply(http, status, reason, body);
     bufferevent_disable(g->bev, EV_READ);
+}
+
+void
+guards_stream_begin(struct guards *all, struct evhttp_request *http, const char *reason,
+    const struct guard_stream *stream)
+{
+    const int bytes = GUARD_STREAM_BYTES;
+    struct guard *g = find_guard(all, http);
+
+    if (g != NULL) {
+        g->stream = *stream;
+        /* failing only means that a client which does not read is noticed later */
+        (void)setsockopt(g->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    }
+    evhttp_send_reply_start(http, 200, reason);
+}
+
+/* What was sent of a stream is in the kernel. */
+static void
+on_chunk_written(struct evhttp_connection *connection, void *cookie)
+{
+    struct guard *g = cookie;
+
+    (void)connection;
+    if (g->stream.on_written != NULL)
+        g->stream.on_written(g->stream.cookie);
+}
+
+void
+guards_stream_send(struct guards *all, struct evhttp_request *http, struct evbuffer *data)
+{
+    struct guard *g = find_guard(all, http);
+
+    if (g != NULL)
+        evhttp_send_reply_chunk_with_cb(http, data, on_chunk_written, g);
+}
+
+void
+guards_stream_end(struct guards *all, struct evhttp_request *http, bool closes)
+{
+    struct guard *g = find_guard(all, http);
+
+    if (g != NULL) {
+        g->stream = (struct guard_stream){0};
+        g->closes = closes;
+        if (closes) /* too late for the client, and evhttp looks there whether to close */
+            evhttp_add_header(evhttp_request_get_output_headers(http), "Connection", "close");
+        evhttp_request_set_on_complete_cb(http, on_reply_written, g);
+    }
+    evhttp_send_reply_end(http); /* may close, and free the guard */
 }
 
 void

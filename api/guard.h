@@ -73,4 +73,25 @@ int guards_take(struct guards *guards, struct evhttp_request *http, struct guard
 void guards_send(struct guards *guards, struct evhttp_request *http, int status, const char *reason,
     struct evbuffer *body, bool closes);
 
+/* A reply that is written bit by bit. */
+struct guard_stream {
+    void (*on_written)(void *cookie); /* all that was sent is in the kernel */
+    void (*on_gone)(void *cookie);    /* the client left; guards_stream_end() is still due */
+    void *cookie;
+};
+
+/** guards_stream_begin(guards, http, reason, stream): status 200 and the headers. ${stream} is copied. */
+void guards_stream_begin(struct guards *guards, struct evhttp_request *http, const char *reason,
+    const struct guard_stream *stream);
+
+/**
+ * guards_stream_send(guards, http, data): takes what is in ${data}. Only when on_written() has told
+ * that everything sent before is out: so nothing gathers, and a client that reads nothing for
+ * 30 s is found out and closed.
+ */
+void guards_stream_send(struct guards *guards, struct evhttp_request *http, struct evbuffer *data);
+
+/** guards_stream_end(guards, http, closes): neither function is called any more. */
+void guards_stream_end(struct guards *guards, struct evhttp_request *http, bool closes);
+
 #endif /* API_GUARD_H */

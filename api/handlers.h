@@ -14,6 +14,9 @@ void submit_batch(struct exchange *e, const char *param);
 void get_task(struct exchange *e, const char *param);
 void get_task_result(struct exchange *e, const char *param);
 
+/* events.c; ${param} is the id */
+void get_task_events(struct exchange *e, const char *param);
+
 /* change_task.c; ${param} is the id */
 void cancel_task(struct exchange *e, const char *param);
 void delete_task(struct exchange *e, const char *param);

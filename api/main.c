@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "api/feed.h"
 #include "api/listen.h"
 #include "api/keys.h"
 #include "api/meter.h"
@@ -19,6 +20,7 @@
 #include "api/server.h"
 #include "api/show_metrics.h"
 #include "api/store.h"
+#include "api/streams.h"
 #include "api/sweep.h"
 #include "api/wait.h"
 #include "common/clock.h"
@@ -198,11 +200,13 @@ on_stop(evutil_socket_t signal_number, short what, void *cookie)
     }
     log_info("api.main", "stopping", LOG_INT("signal", signal_number),
         LOG_INT("held", waiters_count(d->server.waiters)),
+        LOG_INT("streams", streams_count(d->server.streams)),
         LOG_INT("connections", guards_count(d->server.guards)));
     notify_stopping();
     d->stop_at_ms = clock_monotonic_ms() + MAIN_STOP_MS;
     server_stop(&d->server);
     waiters_end_all(d->server.waiters);
+    streams_end_all(d->server.streams);
     schedule(d->stop_look, MAIN_STOP_LOOK_MS);
 }
 
@@ -319,9 +323,14 @@ start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
         config_integer(c, CONFIG_MAX_QUEUE_SECONDS) * 1000, err);
     if (s->models == NULL)
         return -1;
+    if ((s->feed = feed_new(s->base, redis, err)) == NULL)
+        return -1;
     s->waiters = waiters_new(
-        s->base, redis, s->store, s->models, (size_t)config_integer(c, CONFIG_MAX_WAITERS), err);
-    if (s->waiters == NULL || (d->sweep = sweep_new(s->base, s->store, s->models, err)) == NULL ||
+        s->base, s->feed, s->store, s->models, (size_t)config_integer(c, CONFIG_MAX_WAITERS), err);
+    s->streams = streams_new(
+        s->base, s->feed, (size_t)config_integer(c, CONFIG_MAX_STREAMS), &events_calls, err);
+    if (s->waiters == NULL || s->streams == NULL ||
+        (d->sweep = sweep_new(s->base, s->store, s->models, err)) == NULL ||
         (s->meter = meter_new(s, err)) == NULL || (s->scrapes = scrapes_new(s, err)) == NULL)
         return -1;
     if (redis_is_there)
@@ -359,6 +368,8 @@ finish(struct daemon *d)
             event_free(events[i]);
     sweep_free(d->sweep);
     store_free(s->store);
+    feed_free(s->feed);
+    streams_free(s->streams);
     waiters_free(s->waiters);
     meter_free(s->meter);
     scrapes_free(s->scrapes);

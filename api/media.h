@@ -9,6 +9,7 @@
 #define MEDIA_JSON    "application/json"
 #define MEDIA_MSGPACK "application/msgpack"
 #define MEDIA_CSV     "text/csv"
+#define MEDIA_EVENTS  "text/event-stream"
 #define MEDIA_PROBLEM "application/problem+json"
 
 enum media_form { MEDIA_FORM_OTHER, MEDIA_FORM_JSON, MEDIA_FORM_MSGPACK };

@@ -13,6 +13,7 @@
 
 #include "api/server.h"
 #include "api/store.h"
+#include "api/streams.h"
 #include "api/wait.h"
 #include "common/id.h"
 #include "common/log.h"
@@ -37,7 +38,7 @@ note_gauges(const struct server *s)
 {
     metrics_set(METRIC_CONCURRENT_REQUESTS, s->n_taken - s->n_answered);
     metrics_set(METRIC_HTTP_HELD, waiters_count(s->waiters));
-    metrics_set(METRIC_HTTP_STREAMS, 0);
+    metrics_set(METRIC_HTTP_STREAMS, streams_count(s->streams));
     metrics_set(METRIC_HTTP_CONNECTIONS, s->guards != NULL ? guards_count(s->guards) : 0);
 }
 

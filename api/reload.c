@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/keys.h"
+#include "api/streams.h"
 #include "api/wait.h"
 #include "common/log.h"
 
@@ -54,6 +55,7 @@ reload_settings(struct server *server, struct config *config, int argc, char *co
     log_set_level(config_level(config, CONFIG_LOG_LEVEL));
     server_limit(server);
     waiters_limit(server->waiters, (size_t)config_integer(config, CONFIG_MAX_WAITERS));
+    streams_limit(server->streams, (size_t)config_integer(config, CONFIG_MAX_STREAMS));
     log_info("api.reload", "HUP: settings read again",
         LOG_TEXT("log_level", config_text(config, CONFIG_LOG_LEVEL)));
 }

@@ -200,6 +200,33 @@ reply_nothing(struct exchange *e, int status)
 }
 
 void
+reply_stream_begin(struct exchange *e, const char *type, const struct guard_stream *stream)
+{
+    reply_header(e, "Content-Type", type);
+    reply_header(e, "X-Request-ID", e->request_id);
+    reply_header(e, "X-Content-Type-Options", "nosniff");
+    if (e->head->minor == 0) /* without chunks the end is the end of the connection */
+        reply_header(e, "Connection", "close");
+    guards_stream_begin(e->server->guards, e->http, reason(200), stream);
+}
+
+void
+reply_stream_send(struct exchange *e, struct evbuffer *data)
+{
+    guards_stream_send(e->server->guards, e->http, data);
+}
+
+void
+reply_stream_end(struct exchange *e, size_t n_bytes)
+{
+    log_request(e, 200, NULL, n_bytes);
+    e->server->n_answered++;
+    guards_stream_end(e->server->guards, e->http, e->server->is_stopping || e->head->minor == 0);
+    head_free(e->head);
+    free(e);
+}
+
+void
 reply_problem(struct exchange *e, struct problem *problem)
 {
     const char *allow = problem->allow != NULL ? problem->allow : e->match.allow;

@@ -62,6 +62,13 @@ void reply_bytes(struct exchange *e, int status, const char *type, char *bytes, 
 /** reply_nothing(e, status): a status that has no body: 204, 304. */
 void reply_nothing(struct exchange *e, int status);
 
+/** reply_stream_begin(e, type, stream): 200 and a body that comes bit by bit; see guard.h. */
+void reply_stream_begin(struct exchange *e, const char *type, const struct guard_stream *stream);
+void reply_stream_send(struct exchange *e, struct evbuffer *data);
+
+/** reply_stream_end(e, n_bytes): also when the client is gone; ${n_bytes} were sent. Frees ${e}. */
+void reply_stream_end(struct exchange *e, size_t n_bytes);
+
 /** reply_problem(e, problem): clears ${problem}. */
 void reply_problem(struct exchange *e, struct problem *problem);
 

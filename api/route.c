@@ -35,11 +35,11 @@ matches(const char *pattern, const char *path, char params[ROUTE_PARAMS][ROUTE_P
 }
 
 static const char *
-method_name(enum head_method method)
+method_name(const struct route *route)
 {
-    switch (method) {
+    switch (route->method) {
     case HEAD_METHOD_GET:
-        return "GET, HEAD";
+        return (route->flags & ROUTE_STREAMS) != 0 ? "GET" : "GET, HEAD";
     case HEAD_METHOD_POST:
         return "POST";
     case HEAD_METHOD_DELETE:
@@ -50,11 +50,19 @@ method_name(enum head_method method)
 }
 
 static void
-list_method(char *allow, enum head_method method)
+list_method(char *allow, const struct route *route)
 {
     size_t len = strlen(allow);
 
-    snprintf(allow + len, ROUTE_ALLOW_MAX - len, "%s%s", len > 0 ? ", " : "", method_name(method));
+    snprintf(allow + len, ROUTE_ALLOW_MAX - len, "%s%s", len > 0 ? ", " : "", method_name(route));
+}
+
+static bool
+serves(const struct route *route, enum head_method method)
+{
+    if (method == HEAD_METHOD_HEAD && (route->flags & ROUTE_STREAMS) == 0)
+        method = HEAD_METHOD_GET;
+    return route->method == method;
 }
 
 enum route_outcome
@@ -66,8 +74,6 @@ route_find(const struct route *table, size_t n, enum head_method method, const c
     *match = (struct route_match){0};
     if (method == HEAD_METHOD_UNKNOWN)
         return ROUTE_UNKNOWN_METHOD;
-    if (method == HEAD_METHOD_HEAD)
-        method = HEAD_METHOD_GET;
     for (size_t i = 0; i < n; i++) {
         if (pattern != NULL ? strcmp(table[i].pattern, pattern) != 0
                             : !matches(table[i].pattern, path, match->params))
@@ -75,11 +81,11 @@ route_find(const struct route *table, size_t n, enum head_method method, const c
         pattern = table[i].pattern;
         if (table[i].serve == NULL)
             return ROUTE_UNKNOWN_PATH;
-        if (table[i].method == method) {
+        if (serves(&table[i], method)) {
             match->route = &table[i];
             return ROUTE_FOUND;
         }
-        list_method(match->allow, table[i].method);
+        list_method(match->allow, &table[i]);
     }
     return pattern != NULL ? ROUTE_OTHER_METHOD : ROUTE_UNKNOWN_PATH;
 }

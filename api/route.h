@@ -26,6 +26,7 @@ enum route_flags {
     ROUTE_ANY_PEER = 16,   /* KRONOS_PEER_ALLOW does not hold: probes and scrapers */
     ROUTE_COUNTS = 32,     /* a submit, for the rate of its key */
     ROUTE_PREDICTS = 64,   /* counted as the FastAPI service counted its two routes */
+    ROUTE_STREAMS = 128,   /* replies are event streams: no HEAD, no other form */
 };
 
 /* Who may use a route. 0 is none of them, so that a line without one serves nobody. */
@@ -38,7 +39,7 @@ enum route_scope {
 };
 
 struct route {
-    enum head_method method; /* GET serves HEAD too */
+    enum head_method method; /* GET serves HEAD too, but for a stream */
     const char *pattern;
     enum route_scope scope;
     unsigned flags;

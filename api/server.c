@@ -55,6 +55,8 @@ static const struct route routes[] = {
     {HEAD_METHOD_DELETE, "/v1/tasks/{id}", ROUTE_SUBMIT, 0, delete_task},
     {HEAD_METHOD_GET, "/v1/tasks/{id}/result", ROUTE_READ, ROUTE_NEGOTIATES | ROUTE_OFFERS_CSV,
         get_task_result},
+    {HEAD_METHOD_GET, "/v1/tasks/{id}/events", ROUTE_READ, ROUTE_NEGOTIATES | ROUTE_STREAMS,
+        get_task_events},
     {HEAD_METHOD_POST, "/v1/tasks/{id}/cancel", ROUTE_SUBMIT, ROUTE_NEGOTIATES, cancel_task},
     {HEAD_METHOD_POST, "/v1/tasks/{id}/webhook/replay", ROUTE_SUBMIT, ROUTE_NEGOTIATES,
         replay_webhook},
@@ -106,6 +108,8 @@ judge_media(const struct head *head, struct problem *problem)
 static unsigned
 offers_of(const struct route *route)
 {
+    if ((route->flags & ROUTE_STREAMS) != 0)
+        return ACCEPT_EVENTS;
     return ACCEPT_JSON | ACCEPT_MSGPACK |
            ((route->flags & ROUTE_OFFERS_CSV) != 0 ? ACCEPT_CSV : 0u);
 }
@@ -120,7 +124,7 @@ judge_accept(const struct head *head, const struct route *route, struct problem 
         return 0;
     problem_set(problem, 406, "not_acceptable", "the reply can be in no form of Accept");
     available = cJSON_CreateArray();
-    for (unsigned form = ACCEPT_JSON; form <= ACCEPT_CSV; form <<= 1) {
+    for (unsigned form = ACCEPT_JSON; form <= ACCEPT_EVENTS; form <<= 1) {
         if ((offers & form) != 0)
             cJSON_AddItemToArray(available, cJSON_CreateString(accept_type(form)));
     }

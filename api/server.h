@@ -16,11 +16,13 @@
 #include "common/error.h"
 #include "common/webhook_rules.h"
 
+struct feed;
 struct keys;
 struct meter;
 struct models;
 struct scrapes;
 struct store;
+struct streams;
 struct waiters;
 
 struct server {
@@ -31,7 +33,9 @@ struct server {
     struct webhook_rules webhook; /* what receivers of events may be */
     struct store *store;
     struct models *models;
+    struct feed *feed;
     struct waiters *waiters;
+    struct streams *streams;
     struct meter *meter;
     struct scrapes *scrapes;
     struct evhttp *http;

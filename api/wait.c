@@ -15,9 +15,8 @@
 
 #include "api/departure.h"
 #include "api/reply.h"
-#include "common/log.h"
+#include "common/id.h"
 #include "common/queue/queue.h"
-#include "common/redis_link.h"
 
 #define WAIT_BUCKETS   4096 /* twice the usual limit of holds */
 #define WAIT_REREAD_MS 1000
@@ -48,20 +47,14 @@ struct waiters {
     struct event_base *base;
     struct store *store;
     struct models *models;
-    struct redis_link *events;
     size_t n, max;
     struct hold_list buckets[WAIT_BUCKETS];
 };
 
-/* FNV-1a; ids are random, so anything would do. */
 static size_t
 bucket_of(const char *id)
 {
-    uint32_t hash = 2166136261u;
-
-    for (const char *c = id; *c != '\0'; c++)
-        hash = (hash ^ (unsigned char)*c) * 16777619u;
-    return hash % WAIT_BUCKETS;
+    return id_hash(id) % WAIT_BUCKETS;
 }
 
 static void
@@ -218,20 +211,15 @@ wait_for_task(struct waiters *waiters, struct exchange *e, struct model *model, 
 
 /* A task moved. */
 static void
-on_event(
-    void *cookie, const char *channel, size_t channel_len, const char *message, size_t message_len)
+on_event(void *cookie, const struct queue_event *event)
 {
     struct waiters *waiters = cookie;
-    struct queue_event event;
     struct hold *h;
 
-    (void)channel;
-    (void)channel_len;
-    if (queue_event_parse(message, message_len, &event) == -1 ||
-        !task_status_is_terminal(event.status))
+    if (!task_status_is_terminal(event->status))
         return;
-    LIST_FOREACH(h, &waiters->buckets[bucket_of(event.id)], link)
-    if (strcmp(h->id, event.id) == 0)
+    LIST_FOREACH(h, &waiters->buckets[bucket_of(event->id)], link)
+    if (strcmp(h->id, event->id) == 0)
         read_task(h);
 }
 
@@ -245,13 +233,6 @@ on_subscribed(void *cookie)
     for (size_t i = 0; i < WAIT_BUCKETS; i++)
         LIST_FOREACH(h, &waiters->buckets[i], link)
     read_task(h);
-}
-
-static void
-on_unsubscribed(void *cookie, const char *reason)
-{
-    (void)cookie;
-    log_warning("api.wait", "no events from Redis", LOG_TEXT("error_message", reason));
 }
 
 void
@@ -283,12 +264,10 @@ waiters_room(const struct waiters *waiters)
 }
 
 struct waiters *
-waiters_new(struct event_base *base, const struct redis_settings *settings, struct store *store,
-    struct models *models, size_t max, struct error *err)
+waiters_new(struct event_base *base, struct feed *feed, struct store *store, struct models *models,
+    size_t max, struct error *err)
 {
     struct waiters *waiters = calloc(1, sizeof(*waiters));
-    struct redis_link_events events = {
-        .up = on_subscribed, .down = on_unsubscribed, .cookie = waiters};
 
     if (waiters == NULL) {
         error_set(err, ERR_MEMORY, "out of memory");
@@ -300,26 +279,13 @@ waiters_new(struct event_base *base, const struct redis_settings *settings, stru
     waiters->max = max;
     for (size_t i = 0; i < WAIT_BUCKETS; i++)
         LIST_INIT(&waiters->buckets[i]);
-    waiters->events = redis_link_new(base, settings, "kronosq-api-events", &events, err);
-    if (waiters->events == NULL)
-        goto free_it;
-    if (redis_link_psubscribe(waiters->events, QUEUE_EVENTS_PATTERN, on_event, waiters) == -1) {
-        error_set(err, ERR_MEMORY, "out of memory");
-        goto free_it;
-    }
+    feed_listen(feed, &(struct feed_listener){
+                          .on_event = on_event, .on_subscribed = on_subscribed, .cookie = waiters});
     return waiters;
-
-free_it:
-    waiters_free(waiters);
-    return NULL;
 }
 
 void
 waiters_free(struct waiters *waiters)
 {
-    if (waiters == NULL)
-        return;
-    if (waiters->events != NULL)
-        redis_link_free(waiters->events);
     free(waiters);
 }

@@ -1,7 +1,7 @@
 /*
  * wait.h - Requests held until their task has ended: Prefer: wait, ?wait=, sync mode.
  *
- * One subscription of the process wakes them. A hold subscribes (long since), then reads the
+ * The subscription of the process wakes them. A hold subscribes (long since), then reads the
  * task, then waits; it reads again at an event, every second, and when the subscription was
  * renewed, so that no lost message costs more than a second.
  */
@@ -12,15 +12,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/feed.h"
 #include "api/lookup.h"
 #include "common/error.h"
-#include "common/redis.h"
 
 struct exchange;
 struct waiters;
 
-struct waiters *waiters_new(struct event_base *base, const struct redis_settings *settings,
-    struct store *store, struct models *models, size_t max, struct error *err);
+/** waiters_new(base, feed, ...): woken by ${feed}, which is freed first. */
+struct waiters *waiters_new(struct event_base *base, struct feed *feed, struct store *store,
+    struct models *models, size_t max, struct error *err);
 
 /** waiters_free(waiters): nothing may be held any more. */
 void waiters_free(struct waiters *waiters);

@@ -39,3 +39,14 @@ id_is_valid(const char *text)
     }
     return text[ID_LEN] == '\0';
 }
+
+/* FNV-1a; ids are random, so anything would do. */
+uint32_t
+id_hash(const char *id)
+{
+    uint32_t hash = 2166136261u;
+
+    for (; *id != '\0'; id++)
+        hash = (hash ^ (unsigned char)*id) * 16777619u;
+    return hash;
+}

@@ -22,6 +22,29 @@ write_time_of_bar(struct json_out *out, const char *name, const struct task_time
 }
 
 static void
+write_candle(
+    struct json_out *out, const char *name, const struct task_time *time, const float *values)
+{
+    json_out_open(out, name, '{');
+    write_time_of_bar(out, "timestamp", time);
+    for (size_t f = 0; f < TASK_FIELDS; f++)
+        json_out_float(out, field_names[f], values[f]);
+    json_out_close(out, '}');
+}
+
+void
+task_candle_write(const struct task_candle *candle, struct json_out *out)
+{
+    json_out_open(out, NULL, '{');
+    json_out_text(out, "task_id", candle->task_id);
+    json_out_text(out, "series_id", candle->series_id);
+    json_out_integer(out, "step", candle->step);
+    json_out_integer(out, "total", candle->total);
+    write_candle(out, "candle", candle->time, candle->values);
+    json_out_close(out, '}');
+}
+
+static void
 write_prediction(const struct result *r, struct json_out *out)
 {
     if (r->output.columns) {
@@ -40,13 +63,8 @@ write_prediction(const struct result *r, struct json_out *out)
         return;
     }
     json_out_open(out, "prediction", '[');
-    for (size_t i = 0; i < r->n_horizon; i++) {
-        json_out_open(out, NULL, '{');
-        write_time_of_bar(out, "timestamp", &r->times[i]);
-        for (size_t f = 0; f < TASK_FIELDS; f++)
-            json_out_float(out, field_names[f], r->prediction[i * TASK_FIELDS + f]);
-        json_out_close(out, '}');
-    }
+    for (size_t i = 0; i < r->n_horizon; i++)
+        write_candle(out, NULL, &r->times[i], r->prediction + i * TASK_FIELDS);
     json_out_close(out, ']');
 }
 

@@ -305,15 +305,31 @@ write_queue(const struct task_document *d, struct json_out *out)
 }
 
 static void
-write_progress(const struct task_document *d, struct json_out *out)
+write_steps(const struct task_document *d, struct json_out *out)
 {
     uint32_t step = d->view.step;
 
     if (d->view.status == TASK_COMPLETED || step > d->about.n_horizon)
         step = d->about.n_horizon; /* the stored step is that of the last heartbeat */
-    json_out_open(out, "progress", '{');
     json_out_integer(out, "step", step);
     json_out_integer(out, "total", d->about.n_horizon);
+}
+
+static void
+write_progress(const struct task_document *d, struct json_out *out)
+{
+    json_out_open(out, "progress", '{');
+    write_steps(d, out);
+    json_out_close(out, '}');
+}
+
+void
+task_progress_write(const struct task_document *d, struct json_out *out)
+{
+    json_out_open(out, NULL, '{');
+    json_out_text(out, "task_id", d->id);
+    write_steps(d, out);
+    write_queue(d, out);
     json_out_close(out, '}');
 }
 

@@ -67,6 +67,18 @@ void task_data_write(const struct task_document *d, const char *name, struct jso
 /** task_document_write(d, with_data, out): the whole document; without ${with_data}, data is null. */
 void task_document_write(const struct task_document *d, bool with_data, struct json_out *out);
 
+/** task_progress_write(d, out): {"task_id","step","total","queue"}: how far it is, as the document says. */
+void task_progress_write(const struct task_document *d, struct json_out *out);
+
+/* One row of a forecast, while the others are still to come. */
+struct task_candle {
+    const char *task_id, *series_id; /* series_id may be NULL */
+    uint32_t step, total;            /* 1 is the first */
+    const struct task_time *time;
+    const float *values; /* [TASK_FIELDS] */
+};
+void task_candle_write(const struct task_candle *candle, struct json_out *out);
+
 /** task_warnings_write(d, out): member `warnings`: what the request was warned of, then what the run was. */
 void task_warnings_write(const struct task_document *d, struct json_out *out);
 
