@@ -104,16 +104,19 @@ read_candle(struct reader *r, const struct path *candles_at, bool is_columnar, s
     for (int f = 0; f < TASK_FIELDS; f++) {
         bool is_price = f < N_PRICES;
         bool is_absent = is_price && !is_columnar ? items[f] == NULL : !value_is_given(items[f]);
+        const struct value_range *range = is_price ? &price_range : &volume_range;
         struct place place;
-        const struct path *at = place_at(&place, candles_at, is_columnar, index, (enum field)f);
 
         x[f] = 0;
         if (is_absent) {
             if (is_price) {
-                fault_required(r, at);
+                fault_required(r, place_at(&place, candles_at, is_columnar, index, (enum field)f));
                 has_prices = false;
             }
-        } else if (!value_number(r, items[f], at, is_price ? &price_range : &volume_range, &x[f])) {
+        } else if (!value_peek_number(items[f], range, &x[f]) &&
+                   !value_number(r, items[f],
+                       place_at(&place, candles_at, is_columnar, index, (enum field)f), range,
+                       &x[f])) {
             has_prices = has_prices && !is_price;
         } else if (f == VOLUME) {
             candles->has_volume = true;

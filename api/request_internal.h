@@ -97,6 +97,9 @@ struct value_range {
 
 bool value_number(struct reader *r, const cJSON *item, const struct path *at,
     const struct value_range *range, double *value);
+/** value_peek_number(item, range, value): is it a number in range? Reports nothing; does not read
+ * numbers in strings. */
+bool value_peek_number(const cJSON *item, const struct value_range *range, double *value);
 bool value_integer(struct reader *r, const cJSON *item, const struct path *at, int64_t least,
     int64_t most, int64_t *value);
 /** value_peek_integer(item, value): is it an integer? Reports nothing. */
