@@ -206,7 +206,8 @@ WEBHOOK_SRC := \
 	webhook/hosts.c \
 	webhook/outbox.c \
 	webhook/deliver.c \
-	webhook/dispatch.c
+	webhook/dispatch.c \
+	webhook/report.c
 
 CLI_SRC := \
 	cli/main.c \

@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/notify.h"
 #include "webhook/dispatch.h"
+#include "webhook/report.h"
 
 #define LOGGER             "webhook.main"
 #define MAIN_LOOK_MS       50
@@ -30,6 +31,7 @@ struct daemon {
     struct webhook_settings settings;
     struct event_base *base;
     struct dispatch *dispatch;
+    struct report *report;
     struct event *signals[3], *ready_look, *stop_look, *status_tick, *alive_tick;
     bool is_stopping;
     int64_t stop_at_ms;
@@ -146,7 +148,10 @@ on_stop_look(evutil_socket_t fd, short what, void *cookie)
 
     (void)fd;
     (void)what;
-    if (dispatch_is_idle(d->dispatch) || clock_monotonic_ms() >= d->stop_at_ms)
+    if (dispatch_is_idle(d->dispatch))
+        report_leave(d->report);
+    if ((dispatch_is_idle(d->dispatch) && report_is_idle(d->report)) ||
+        clock_monotonic_ms() >= d->stop_at_ms)
         event_base_loopbreak(d->base);
     else
         schedule(d->stop_look, MAIN_LOOK_MS);
@@ -240,6 +245,7 @@ start(struct daemon *d, struct error *err)
     if ((d->base = event_base_new()) == NULL)
         return error_set(err, ERR_MEMORY, "no event loop");
     if ((d->dispatch = dispatch_new(d->base, &d->settings, err)) == NULL ||
+        (d->report = report_new(d->base, &d->settings.redis, err)) == NULL ||
         catch_signals(d, err) == -1)
         return -1;
     d->ready_look = event_new(d->base, -1, 0, on_ready_look, d);
@@ -269,6 +275,7 @@ finish(struct daemon *d)
         if (events[i] != NULL)
             event_free(events[i]);
     dispatch_free(d->dispatch);
+    report_free(d->report);
     if (d->base != NULL)
         event_base_free(d->base);
 }

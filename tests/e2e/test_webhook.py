@@ -6,6 +6,7 @@ import time
 import pytest
 
 from kronosq import single_body, wait_for
+from metrics import scrape
 from receiver import Receiver, secret_of, verify
 
 SCALE = "0.004"  # 5 s become 20 ms, 30 s 120 ms
@@ -78,6 +79,9 @@ def test_a_completion_is_posted_once_and_signed(hooks):
     assert len(delivery.body) < 20_000
     assert hooks.settled(task_id, "delivered") == {"state": "delivered", "attempts": 1, "last_status": 200, "next_at": None}
     assert len(hooks.receiver.deliveries) == 1
+    page = wait_for(lambda: (lambda p: p if p.get("kronos_webhook_delivery_seconds_count") == 1 else None)(scrape(hooks.service)), 5)
+    assert page.get("kronos_webhook_attempts_total", outcome="delivered") == 1
+    assert page.get("kronos_webhook_pending") == 0
 
 
 def test_a_document_says_that_nothing_was_told_yet(hooks):
