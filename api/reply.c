@@ -219,7 +219,8 @@ reply_stream_send(struct exchange *e, struct evbuffer *data)
 void
 reply_stream_end(struct exchange *e, size_t n_bytes)
 {
-    log_request(e, 200, NULL, n_bytes);
+    request_log(e, 200, NULL, n_bytes);
+    count_reply(e, 200);
     e->server->n_answered++;
     guards_stream_end(e->server->guards, e->http, e->server->is_stopping || e->head->minor == 0);
     head_free(e->head);
