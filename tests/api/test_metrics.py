@@ -4,8 +4,9 @@ import socket
 import threading
 
 import pytest
+from api_keys import KeysFile, bearer
 from kronosq import ROOT, single_body, wait_for
-from metrics import scrape
+from metrics import Scrape, scrape
 from raw_http import Raw, post
 
 FAMILIES = {
@@ -172,6 +173,22 @@ def test_refusals_are_counted_by_their_code(service):
     assert page.sum("kronos_request_size_rejections_total") == 1
     assert page.get("kronos_http_framing_rejections_total", code="body_too_large") == 1
     assert page.get("kronos_http_framing_rejections_total", code="malformed_request") == 1
+
+
+def test_who_was_let_in_or_not_is_counted_by_key(service, tmp_path):
+    keys = KeysFile(tmp_path)
+    quick, reader = bearer(keys.add("quick", "submit,read", "normal", "1")), bearer(keys.add("reader", "read", "normal", "0"))
+    service.start_api("--keys-file", keys.path, KRONOS_METRICS_AUTH=1)
+    assert service.get("/metrics").status == 401
+    assert service.get("/v1/models", headers=reader).status == 200
+    assert service.post("/v1/predict/single", single_body(), headers=reader).status == 403
+    assert [service.post("/v1/predict/single", single_body(), headers=quick).status for _ in range(2)] == [202, 429]
+    reply = service.get("/metrics", headers=reader)
+    assert reply.status == 200
+    page = Scrape(reply.body.decode())
+    for key, event, count in (("unknown", "unauthorized", 1), ("reader", "unauthorized", 1), ("reader", "authorized", 1), ("quick", "authorized", 2)):
+        assert page.get("kronos_security_events_total", event=event, container=key) == count, (key, event)
+    assert page.get("kronos_rate_limit_hits_total", container="quick") == 1
 
 
 def test_a_sync_request_that_takes_too_long_is_a_timeout(service):
