@@ -78,7 +78,7 @@ judge_ascending(struct reader *r, const struct series *series, const struct time
         char before[TASK_TIME_TEXT_MAX], after[TASK_TIME_TEXT_MAX], name[NAME_SHOWN_MAX + 8];
         char message[320], detail[128];
 
-        if (times_instant_us(&times->list[i - 1]) < times_instant_us(&times->list[i]))
+        if (task_time_instant_us(&times->list[i - 1]) < task_time_instant_us(&times->list[i]))
             continue;
         task_time_format(&times->list[i - 1], ' ', before);
         task_time_format(&times->list[i], ' ', after);
@@ -107,7 +107,7 @@ judge_start(struct reader *r, const struct series *series, const struct path *li
     char last_text[TASK_TIME_TEXT_MAX], first_text[TASK_TIME_TEXT_MAX], name[NAME_SHOWN_MAX + 8];
     char message[320], detail[128];
 
-    if (times_instant_us(last) < times_instant_us(first))
+    if (task_time_instant_us(last) < task_time_instant_us(first))
         return true;
     task_time_format(last, ' ', last_text);
     task_time_format(first, ' ', first_text);

@@ -247,12 +247,6 @@ times_from_epoch(double x, struct task_time *time)
     return TIMES_OK;
 }
 
-int64_t
-times_instant_us(const struct task_time *time)
-{
-    return task_time_instant_us(time);
-}
-
 int
 times_parse_interval(const char *text, size_t len, struct times_interval *interval)
 {

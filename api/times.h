@@ -21,9 +21,6 @@ enum times_fault times_parse(
 /** times_from_epoch(x, time): seconds, or milliseconds if |x| > 2e10; read as UTC. */
 enum times_fault times_from_epoch(double x, struct task_time *time);
 
-/** times_instant_us(time): microseconds since 1970 UTC (naive times count as UTC). */
-int64_t times_instant_us(const struct task_time *time);
-
 struct times_interval {
     uint32_t count; /* 1..99999 */
     char unit;      /* 's' 'm' (min) 'h' 'd' 'w' */

@@ -186,7 +186,7 @@ random_times_with_offsets_go_there_and_back(void **state)
         assert_int_equal(again.wall_us, time.wall_us);
         assert_int_equal(again.offset_minutes, time.offset_minutes);
         assert_int_equal(
-            times_instant_us(&time), time.wall_us - time.offset_minutes * INT64_C(60000000));
+            task_time_instant_us(&time), time.wall_us - time.offset_minutes * INT64_C(60000000));
     }
 }
 
