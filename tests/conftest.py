@@ -1,4 +1,5 @@
-"""Fixtures of all process tests: a service that is ended, checked for sanitizer reports, and quiet unless a test failed."""
+"""Fixtures of all process tests: a service that is ended, checked for sanitizer reports and for log
+lines that are not JSON, and quiet unless a test failed."""
 import pathlib
 import sys
 
@@ -21,7 +22,7 @@ def _end(service, request):
     if (report is not None and report.failed) or complaints:
         print(service.logs())
     service.remove()
-    assert not complaints, "sanitizers complained:\n" + "\n".join(complaints)
+    assert not complaints, "daemons complained:\n" + "\n".join(complaints)
 
 
 @pytest.fixture

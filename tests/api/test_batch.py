@@ -218,13 +218,17 @@ def test_one_bad_item_stores_nothing(service, change, pointer, code):
     assert [k for k in service.redis.keys() if ":task:" in k or ":group:" in k] == []
 
 
-def test_the_texts_of_a_batch_are_the_old_ones(shared_service):
+@pytest.mark.parametrize("change, place, text", [
+    (lambda i: i["timestamps"].pop(), [], "candles and timestamps length mismatch: 23 candles but 22 timestamps"),
+    (lambda i: i["timestamps"].__setitem__(2, i["timestamps"][1]), ["timestamps", 2], "timestamps must be in ascending order at index 2"),
+    (lambda i: i["prediction_timestamps"].reverse(), ["prediction_timestamps", 1], "prediction_timestamps must be in ascending order at index 1"),
+    (lambda i: i["prediction_timestamps"].__setitem__(0, i["timestamps"][-1]), ["prediction_timestamps", 0], "prediction_timestamps must be after input timestamps")])
+def test_the_texts_of_a_batch_are_the_old_ones(shared_service, change, place, text):
     body = batch_body()
-    body["items"][1]["timestamps"].pop()
+    change(body["items"][1])
     reply = submit(shared_service, body)
-    assert reply.json["detail"][0]["loc"] == ["body", "items", 1]
-    assert reply.json["detail"][0]["msg"] == ("Value error, [S1] candles and timestamps length mismatch: "
-                                             "23 candles but 22 timestamps")
+    assert reply.status == 422 and reply.json["detail"][0]["loc"] == ["body", "items", 1, *place]
+    assert reply.json["detail"][0]["type"] == "value_error" and reply.json["detail"][0]["msg"] == f"Value error, [S1] {text}"
 
 
 def test_a_full_queue_takes_all_members_or_none(service):

@@ -2,11 +2,12 @@
 import base64
 import json
 import pathlib
-import struct
+import urllib.parse
 
 import pytest
 
 from kronosq import single_body
+from msgpack_client import packed
 from raw_http import Raw, assert_problem, head
 
 BODIES = json.loads((pathlib.Path(__file__).parents[1] / "data" / "malformed_bodies.json").read_text())
@@ -23,9 +24,19 @@ def api():
     assert not complaints, "\n".join(complaints)
 
 
+def stored(service):
+    return [key for key in service.redis.keys() if ":task:" in key or ":queued:" in key or ":list:" in key]
+
+
+def location(pointer):
+    """What FastAPI calls the place a JSON Pointer names."""
+    parts = urllib.parse.unquote(pointer).split("/")[1:]
+    return ["body"] + [int(p) if p.isdigit() else p.replace("~1", "/").replace("~0", "~") for p in parts]
+
+
 @pytest.mark.parametrize("case", BODIES, ids=[c["name"] for c in BODIES])
 def test_a_malformed_body_is_refused_and_stores_nothing(api, case):
-    before = [key for key in api.redis.keys() if ":task:" in key or ":queued:" in key or ":list:" in key]
+    before = stored(api)
     body = base64.b64decode(case["body_base64"]) if "body_base64" in case else case["body"]
     body = json.dumps(body).encode() if isinstance(body, (dict, list)) else body if isinstance(body, bytes) else body.encode()
     reply = api.request("POST", "/v1/predict/single", body)
@@ -36,9 +47,14 @@ def test_a_malformed_body_is_refused_and_stores_nothing(api, case):
         assert document["offset"] == case["offset"]
     else:
         assert reply.headers["content-type"] == "application/problem+json" and document["code"] == "validation_failed"
-        assert (case["pointer"], case["code"]) in [(e["pointer"], e["code"]) for e in document["errors"]]
-        assert len(document["errors"]) == len(document["detail"]) <= 20
-    assert [key for key in api.redis.keys() if ":task:" in key or ":queued:" in key or ":list:" in key] == before
+        found = [(e["pointer"], e["code"]) for e in document["errors"]]
+        assert (case["pointer"], case["code"]) in found
+        assert len(document["errors"]) == len(document["detail"]) == case.get("count", len(found)) <= 20
+        assert document.get("truncated", False) == (case.get("count") == 20)
+        old = document["detail"][found.index((case["pointer"], case["code"]))]
+        assert old["loc"] == location(case["pointer"])
+        assert old["type"] == case.get("type", old["type"]) and old["msg"] == case.get("msg", old["msg"])
+    assert stored(api) == before
 
 
 @pytest.mark.parametrize("content_type, status", [
@@ -61,18 +77,6 @@ def test_an_empty_body_is_a_body_that_lacks_everything(api):
         assert reply.status == 422 and reply.json["errors"][0]["pointer"] == "#"
 
 
-def packed(value):
-    """msgpack, as much of it as a request needs."""
-    if isinstance(value, str):
-        data = value.encode()
-        return b"\xda" + struct.pack(">H", len(data)) + data
-    if isinstance(value, (int, float)):
-        return b"\xcb" + struct.pack(">d", value)
-    if isinstance(value, list):
-        return b"\xdd" + struct.pack(">I", len(value)) + b"".join(packed(v) for v in value)
-    return b"\xdf" + struct.pack(">I", len(value)) + b"".join(packed(k) + packed(v) for k, v in value.items())
-
-
 @pytest.mark.parametrize("content_type", ["application/msgpack", "application/x-msgpack", "application/vnd.msgpack"])
 def test_a_msgpack_body_is_the_same_request(api, content_type):
     headers = {"Content-Type": content_type, "Idempotency-Key": content_type[12:]}
@@ -83,3 +87,32 @@ def test_a_msgpack_body_is_the_same_request(api, content_type):
     reply = api.request("POST", "/v1/predict/single", packed(single_body())[:-3], {"Content-Type": content_type})
     assert_problem(reply, 400, "malformed_msgpack")
     assert api.request("POST", "/v1/predict/single", packed(single_body()), {"Content-Type": "application/json"}).status == 400
+
+
+WHOLE = packed(single_body())
+NAME = packed("series_id")
+
+
+@pytest.mark.parametrize("body, offset", [
+    (WHOLE[:-3], WHOLE.rindex(b"\xda")), (WHOLE[:1], 0), (b"", None), (WHOLE + b"\xc0", len(WHOLE)), (WHOLE + WHOLE, len(WHOLE)),
+    (b"\x82" + NAME + b"\xa1a" + NAME + b"\xa1b", 1 + len(NAME) + 2), (b"\x81" + NAME + b"\xd4\x01\x00", 1 + len(NAME)), (b"\x81" + NAME + b"\xc7\x00\xff", 1 + len(NAME)),
+    (b"\x81" + NAME + b"\xc4\x01a", 1 + len(NAME)), (b"\x81\x01\x02", 1), (b"\x81\xa7candles" + b"\x91" * 16 + b"\x01", 9 + 15), (b"\x91" * 1_000_000, 16), (b"\xc1", 0),
+    (b"\x81\xa7candles\xdd\xff\xff\xff\xff" + b"\x01" * 1000, None), (b"\x81\xa7candles\xdd\xff\xff\xff\xff", None),
+    (b"\xdf\xff\xff\xff\xff" + NAME, None), (b"\x81" + NAME + b"\xdb\xff\xff\xff\xffabc", None), (b"\x81" + NAME + b"\xa1\xff", None),
+], ids=["truncated", "one byte", "empty", "a byte behind it", "two values", "a name twice", "fixext", "ext", "bin", "a name that is a number", "depth 17", "a million deep",
+        "a byte that is no form", "an array of 2^32-1, some given", "an array of 2^32-1, none given", "a map of 2^32-1", "a string of 2^32-1", "no UTF-8"])
+def test_msgpack_that_is_none_is_refused_with_its_offset_and_costs_no_memory(api, body, offset):
+    memory, before = rss_bytes(api), stored(api)
+    for _ in range(3):
+        reply = api.request("POST", "/v1/predict/single", body, {"Content-Type": "application/msgpack"})
+        if not body:
+            assert reply.status == 422 and reply.json["errors"][0]["pointer"] == "#"
+            continue
+        document = assert_problem(reply, 400, "malformed_msgpack")
+        assert 0 <= document["offset"] <= len(body) and (offset is None or document["offset"] == offset), document
+    assert rss_bytes(api) - memory < 16 << 20
+    assert stored(api) == before
+
+
+def rss_bytes(service):
+    return int(pathlib.Path(f"/proc/{service.api.pid}/statm").read_text().split()[1]) * 4096

@@ -2,12 +2,13 @@
 
 No worker and no task: a request that slipped past the guard would be seen by the second reply it causes.
 """
+import resource
 import socket
 import time
 
 import pytest
 
-from kronosq import single_body, wait_for
+from kronosq import FULL, single_body, wait_for
 from raw_http import Raw, assert_problem, elapsed, get, head, post
 
 SMUGGLED = get("/smuggled")
@@ -205,7 +206,7 @@ def test_submits_may_be_pipelined_and_cut_anywhere(api):
         with Raw(api.port) as raw:
             raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.send(data[:cut])
-            time.sleep(0.02)  # so that two segments arrive; either way it must work
+            wait_for(raw.was_read, 2, "the first part has been read")
             raw.send(data[cut:])
             replies = [raw.reply() for _ in range(3)]
             assert [(r.status, r.headers["x-request-id"]) for r in replies] == [(202, "one"), (202, "two"), (200, "three")]
@@ -244,6 +245,22 @@ def test_methods_that_are_not_served_are_told_apart_from_unknown_ones(api):
         assert reply.headers["allow"] == "POST"
 
 
+UNKNOWN = "3f0c1a52-8a4e-4d6b-9c1e-7b2f5a90d1c4"
+
+
+@pytest.mark.parametrize("path, allow", [
+    ("/", "GET, HEAD"), ("/v1/readyz", "GET, HEAD"), ("/v1/healthz/detailed", "GET, HEAD"), ("/metrics", "GET, HEAD"), ("/openapi.json", "GET, HEAD"),
+    ("/v1/predict/single", "POST"), ("/v1/predict/batch", "POST"), (f"/v1/predict/{UNKNOWN}", "GET, HEAD"), ("/v1/tasks", "GET, HEAD"),
+    (f"/v1/tasks/{UNKNOWN}", "GET, HEAD, DELETE"), (f"/v1/tasks/{UNKNOWN}/result", "GET, HEAD"), (f"/v1/tasks/{UNKNOWN}/cancel", "POST"),
+    ("/v1/models", "GET, HEAD"), ("/v1/queues", "GET, HEAD"), ("/v1/queues/tiny/low/pause", "POST"), ("/v2/health/ready", "GET, HEAD")])
+def test_every_path_names_the_methods_it_has(api, path, allow):
+    for method in ("PUT", "PATCH", "OPTIONS", "TRACE"):
+        with Raw(api.port) as raw:
+            reply = raw.send(head(method, path)).reply()
+            assert_problem(reply, 405, "method_not_allowed", "Method Not Allowed")
+            assert reply.headers["allow"] == allow and "access-control-allow-origin" not in reply.headers
+
+
 def test_a_request_id_is_echoed_when_it_is_fit_to_be(api):
     for data in (get("/v1/healthz", "X-Request-ID: a.b-1"), get("/nowhere", "X-Request-ID: a.b-1"),
                  get("/v1/healthz", "X-Request-ID: a.b-1", "no colon"), get("/v1/healthz", "no colon", "X-Request-ID: a.b-1"),
@@ -256,15 +273,15 @@ def test_a_request_id_is_echoed_when_it_is_fit_to_be(api):
             assert echoed != bad and len(echoed) == 36
 
 
-def test_slow_heads_and_bodies_are_cut_off_and_disturb_nobody(api):
-    """header-timeout 1 s, body-timeout 1.5 s: deadlines, which a byte now and then does not push back."""
-    half = Raw(api.port).send("GET /v1/healthz HT")
-    drip = Raw(api.port).send("G")
-    body = Raw(api.port).send(length_block("Content-Length: 100") + "{")
+def slow_clients(service, pause, limit):
+    """One stops in the middle of its head; two go on, a byte at a time, in head and body. {name: (seconds until
+    closed, what it read)}; others are answered meanwhile."""
+    clients = {"half": (Raw(service.port).send("GET /v1/healthz HT"), b""), "drip": (Raw(service.port).send("G"), b"E"),
+               "body": (Raw(service.port).send(length_block("Content-Length: 100") + "{"), b" ")}
     started = time.monotonic()
     closed = {}
-    while len(closed) < 3 and elapsed(started) < 5:
-        for name, raw, more in (("half", half, b""), ("drip", drip, b"E"), ("body", body, b" ")):
+    while len(closed) < len(clients) and elapsed(started) < limit:
+        for name, (raw, more) in clients.items():
             if name in closed:
                 continue
             raw.socket.settimeout(0.01)
@@ -277,14 +294,28 @@ def test_slow_heads_and_bodies_are_cut_off_and_disturb_nobody(api):
                 data = b""
             closed[name] = (elapsed(started), data)
         asked = time.monotonic()
-        assert api.get("/v1/healthz").status == 200
+        assert service.get("/v1/healthz").status == 200
         assert elapsed(asked) < 0.25  # 50 ms without sanitizers
-        time.sleep(0.1)
+        time.sleep(pause)  # the pace of such clients, no wait for anything
+    for raw, _ in clients.values():
+        raw.close()
+    return closed
+
+
+def test_slow_heads_and_bodies_are_cut_off_and_disturb_nobody(api):
+    """header-timeout 1 s, body-timeout 1.5 s: deadlines, which a byte now and then does not push back."""
+    closed = slow_clients(api, 0.1, 5)
     assert 0.9 < closed["half"][0] < 1.6 and b"408 " in closed["half"][1]
     assert 0.9 < closed["drip"][0] < 1.6 and b"408 " in closed["drip"][1]
     assert 1.4 < closed["body"][0] < 2.2
-    for raw in (half, drip, body):
-        raw.close()
+
+
+@pytest.mark.skipif(not FULL, reason="30 seconds: scripts/test --full")
+def test_by_default_a_head_has_ten_seconds_and_a_body_thirty(service):
+    service.start_api()
+    closed = slow_clients(service, 1, 40)
+    assert 9.9 < closed["half"][0] < 12 and 9.9 < closed["drip"][0] < 12 and 29.9 < closed["body"][0] < 32, closed
+    assert all(data == b"" or b" 408 " in data for _, data in closed.values())
 
 
 def test_a_body_that_ends_early_is_no_request(api):
@@ -314,7 +345,39 @@ def test_connections_over_the_limit_are_closed_and_the_others_served(service):
     for raw in kept:
         assert raw.send(get("/v1/healthz")).reply().status == 200
     kept.pop().close()
-    wait_for(lambda: Raw(service.port).send(get("/v1/healthz")).reply() is not None, 2, "the place is free again")
+    wait_for(lambda: service_answers(service), 2, "the place is free again")
+
+
+def test_the_four_thousand_and_ninety_seventh_connection_is_closed(service):
+    """As many as there are by default, all of them alive."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < 4096 + 400:
+        pytest.skip("this process may not open so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    service.start_api()
+    opened = [Raw(service.port) for _ in range(4096)]
+    try:
+        for raw in (opened[0], opened[2048], opened[-1]):
+            assert raw.send(get("/v1/healthz")).reply().status == 200
+        for _ in range(3):
+            with Raw(service.port) as surplus:
+                assert surplus.is_closed(5)
+        started = time.monotonic()
+        assert opened[1].send(get("/v1/healthz")).reply().status == 200
+        assert elapsed(started) < 0.25
+        opened.pop().close()
+        wait_for(lambda: service_answers(service), 2, "the place is free again")
+    finally:
+        for raw in opened:
+            raw.close()
+
+
+def service_answers(service):
+    with Raw(service.port) as raw:
+        try:
+            return raw.send(get("/v1/healthz")).reply() is not None
+        except (ConnectionResetError, BrokenPipeError):
+            return False
 
 
 def test_an_idle_connection_is_closed(service):

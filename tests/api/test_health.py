@@ -38,7 +38,13 @@ def test_ready_says_within_two_seconds_that_redis_does_not_answer(service):
     reply = service.get("/v1/readyz")
     assert elapsed(started) < 2
     service.redis.process.signal(signal.SIGCONT)
-    assert reply.status == 503 and reply.json["redis"] == "down" and reply.json["model_loaded"] is False
+    assert reply.status == 503 and reply.json["redis"] == "down" and reply.json["model_loaded"] is False and reply.json["status"] == "loading"
+    service.redis.kill()
+    started = time.monotonic()
+    reply = service.get("/v1/readyz")
+    assert elapsed(started) < 2
+    assert reply.status == 503 and (reply.json["status"], reply.json["model_loaded"], reply.json["redis"]) == ("loading", False, "down")
+    assert service.get("/v2/health/ready").status == 503
 
 
 def test_the_root_says_the_name_and_unknown_paths_are_not_found(service):

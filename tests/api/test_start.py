@@ -60,6 +60,50 @@ def test_check_version_help_and_print_config_start_nothing(service):
         assert done.returncode == 0, (flag, done.stderr)
 
 
+def printed(*flags, **settings):
+    done = subprocess.run([API, *flags, "--print-config"], env=environment(**settings), capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_print_config_tells_of_each_value_where_it_comes_from(tmp_path):
+    path = tmp_path / "kronosq.conf"
+    path.write_text("# a file\nKRONOS_RESULT_TTL=100\nKRONOS_APP_NAME=From the file\nKRONOS_MAX_STREAMS=7\n\nKRONOS_MAX_WAITERS=8\n")
+    lines = printed("--config", path, "--max-waiters", "9", "--result-ttl=300", KRONOS_APP_NAME="From outside", KRONOS_RESULT_TTL="200", KRONOS_SLOTS="3")
+    for line in ("KRONOS_RESULT_TTL=300  # flag", "KRONOS_MAX_WAITERS=9  # flag", "KRONOS_APP_NAME=From outside  # env", f"KRONOS_MAX_STREAMS=7  # {path}:4",
+                 "KRONOS_MAX_CONNECTIONS=4096  # default"):
+        assert line in lines, lines
+
+
+def test_a_file_with_a_setting_nobody_knows_refuses_the_start_and_names_it(service, tmp_path):
+    path = tmp_path / "kronosq.conf"
+    for text, number, words in [("KRONOS_FOO=1\n", 1, ["KRONOS_FOO"]), ("\nKRONOS_MAX_WAITER=1\n", 2, ["KRONOS_MAX_WAITER", "KRONOS_MAX_WAITERS"]),
+                                ("KRONOS_MAX_WAITERS\n", 1, []), ("KRONOS_MAX_WAITERS=x\n", 1, ["KRONOS_MAX_WAITERS"]), ("KRONOS_SYNC_DEFAULT=yes\n", 1, ["KRONOS_SYNC_DEFAULT"])]:
+        path.write_text(text)
+        status, log = run(service, "--config", str(path))
+        assert status == 78 and f"{path}:{number}" in log and all(word in log for word in words), log
+    status, log = run(service, KRONOS_MAX_CONECTIONS="1")
+    assert status == 78 and "KRONOS_MAX_CONNECTIONS" in log, "the nearest known name is told"
+    assert run(service, "--max-conections", "1")[0] == 78
+    assert run(service, "--config", str(tmp_path / "none"))[0] == 78
+
+
+@pytest.mark.parametrize("name, value", [("KRONOS_DEFAULT_LOOKBACK", "400"), ("KRONOS_DEFAULT_PRED_LEN", "120"), ("KRONOS_PORT", "8000"), ("KRONOS_LB_PORT", "80"),
+                                         ("KRONOS_SECURITY_ENABLED", "false"), ("KRONOS_MODEL_HOST_PATH", "/models")])
+def test_a_setting_of_the_old_service_that_means_nothing_here_is_one_warning(service, name, value):
+    service.start_api(**{name: value})
+    assert len([line for line in service.api.log_lines(level="WARNING") if name in json.dumps(line)]) == 1
+    assert service.get("/v1/healthz").status == 200
+
+
+def test_the_old_list_of_container_names_is_refused_unless_it_protected_nothing(service):
+    status, log = run(service, KRONOS_CONTAINER_WHITELIST="a")
+    assert status == 78 and "KRONOS_CONTAINER_WHITELIST" in log
+    assert run(service, KRONOS_CONTAINER_WHITELIST="a", KRONOS_SECURITY_ENABLED="true")[0] == 78
+    service.start_api(KRONOS_CONTAINER_WHITELIST="a", KRONOS_SECURITY_ENABLED="false")
+    assert service.get("/v1/healthz").status == 200
+
+
 def test_a_port_in_use_by_another_program_is_an_error(service):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

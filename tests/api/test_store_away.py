@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kronosq import single_body, wait_for
+from kronosq import FULL, single_body, wait_for
 from raw_http import Raw, assert_problem, elapsed, get, post
 
 
@@ -23,20 +23,20 @@ def test_every_request_is_answered_while_redis_is_away(service, how):
     else:
         service.redis.process.signal(signal.SIGSTOP)
     began = time.monotonic()
-    while elapsed(began) < 5:
+    while elapsed(began) < (30 if FULL else 5):
         for ask in (lambda: service.post("/v1/predict/single", single_body()), lambda: service.get(f"/v1/tasks/{task_id}"),
                     lambda: service.get(f"/v1/tasks/{task_id}/result"), lambda: service.get(f"/v1/tasks/{task_id}?wait=30")):
             started = time.monotonic()
             assert_unavailable(ask())
-            assert elapsed(started) < 2.1
+            assert elapsed(started) < 2
         assert service.get("/v1/healthz").status == 200
     if how == "killed":
         service.redis.start()
     else:
         service.redis.process.signal(signal.SIGCONT)
     back = time.monotonic()
-    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 3)
-    assert elapsed(back) < 2.5
+    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 5)
+    assert elapsed(back) < 2
     assert service.task(task_id)["status"] == "queued", "an accepted task is still there"
     service.start_worker()
     assert service.finished(task_id)["status"] == "completed"

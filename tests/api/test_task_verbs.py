@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from kronosq import single_body, wait_for
+from kronosq import FULL, single_body, wait_for
 from raw_http import Raw, assert_problem, elapsed, head
 
 UNKNOWN = "3f0c1a52-8a4e-4d6b-9c1e-7b2f5a90d1c4"
@@ -116,6 +116,36 @@ def test_the_verbs_have_their_methods(shared_service):
         assert reply.headers["allow"] == allow
 
 
+# ---- deadlines ----
+
+def test_a_deadline_ends_a_task_that_waits_and_it_never_runs(service):
+    service.start_api()
+    worker = service.start_worker()
+    service.finished(service.submit())
+    assert service.request("POST", "/v1/queues/tiny/all/pause").status == 204
+    task_id = service.submit(single_body(deadline_seconds=1))
+    started = time.monotonic()
+    document = service.get(f"/v1/tasks/{task_id}?wait=10").json
+    assert 0.9 < elapsed(started) < 3
+    assert document["status"] == "expired" and document["error"]["code"] == "deadline_exceeded" and document["data"] is None
+    assert document["attempt"] == 0 and document["started_at"] is None
+    assert service.request("POST", "/v1/queues/tiny/all/resume").status == 204
+    after = service.submit()
+    assert service.finished(after)["status"] == "completed" and service.task(task_id) == document
+    assert task_id not in [line["task_id"] for line in worker.log_lines(message="task finished")]
+
+
+def test_a_deadline_ends_a_task_that_runs(service):
+    service.start_api("--admission", "false")
+    service.start_worker("--step-delay-ms", "200")
+    task_id = running(service, steps=24, deadline_seconds=1.5)
+    started = time.monotonic()
+    document = service.get(f"/v1/tasks/{task_id}?wait=20").json
+    assert document["status"] == "expired" and document["error"]["code"] == "deadline_exceeded" and document["data"] is None
+    assert elapsed(started) < 3.5 and document["attempt"] == 1
+    assert assert_problem(service.get(f"/v1/tasks/{task_id}/result"), 409, "no_result")["task_status"] == "expired"
+
+
 # ---- erase ----
 
 def assert_erased(service, task_id):
@@ -185,6 +215,25 @@ def test_a_task_whose_life_is_over_is_gone_for_a_day_and_then_unknown(service):
     assert task_id not in [t["task_id"] for t in list_of(service)["tasks"]]
     service.redis.command("PEXPIRE", f"kq:{{tiny}}:gone:{task_id}", 1)
     wait_for(lambda: service.get(f"/v1/tasks/{task_id}").status == 404, 5)
+
+
+@pytest.mark.skipif(not FULL, reason="a minute: scripts/test --full")
+def test_a_result_lives_as_long_as_was_asked_for(service):
+    service.start_api()
+    service.start_worker()
+    task_id = service.submit(single_body(result_ttl_seconds=60))
+    done = service.finished(task_id)
+    assert timestamp_ms(done["expires_at"]) - timestamp_ms(done["finished_at"]) == 60_000
+
+    def is_gone():
+        asked_ms = time.time() * 1000
+        reply = service.get(f"/v1/tasks/{task_id}/result")
+        assert reply.status == (200 if asked_ms < timestamp_ms(done["expires_at"]) - 500 else reply.status)
+        return reply.status == 410
+    wait_for(is_gone, 65)
+    assert time.time() * 1000 >= timestamp_ms(done["expires_at"])
+    kept_ms = service.redis.command("PTTL", f"kq:{{tiny}}:gone:{task_id}")
+    assert 86_390_000 < kept_ms <= 86_400_000, "said for a day"
 
 
 def test_what_is_left_of_a_task_can_be_erased_too(service):
@@ -325,6 +374,8 @@ def dead_letter(service):
     service.redis.command("HDEL", "kq:{tiny}:control", "paused")
     document = service.finished(task_id)
     assert document["status"] == "failed" and document["error"]["code"] == "input_corrupt"
+    refused = assert_problem(service.get(f"/v1/tasks/{task_id}/result"), 409, "no_result")
+    assert refused["task_status"] == "failed" and refused["task_error"] == document["error"]
     return task_id, good
 
 

@@ -165,6 +165,17 @@ def test_preferences_are_applied_or_ignored(service):
         assert reply.headers.get("preference-applied") == applied
 
 
+def test_a_submit_that_runs_longer_than_its_wait_is_a_202_with_the_present_document(service):
+    service.start_api()
+    service.start_worker("--step-delay-ms", "300")
+    started = time.monotonic()
+    reply = service.post("/v1/predict/single", single_body(), headers={"Prefer": "wait=1"})
+    assert reply.status == 202 and 1.0 <= elapsed(started) < 1.5
+    assert reply.headers["preference-applied"] == "wait=1" and reply.headers["location"] == f"/v1/tasks/{reply.json['task_id']}"
+    assert reply.json["status"] in ("queued", "processing") and reply.json["data"] is None
+    assert service.finished(reply.json["task_id"])["status"] == "completed"
+
+
 def test_a_wait_beyond_the_limit_is_the_limit(shared_service):
     reply = shared_service.post("/v1/predict/single", single_body(), headers={"Prefer": "wait=600"})
     assert reply.status == 200 and reply.headers["preference-applied"] == "wait=60"

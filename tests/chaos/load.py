@@ -13,6 +13,7 @@ from oracle import ENDS
 from kronosq import read_reply, single_body
 
 KINDS = 24
+REPEAT_SECONDS = 0.05  # how long a client waits before it repeats a request
 
 
 class Accepted:
@@ -35,11 +36,12 @@ class Load:
     def __init__(self, fleet, seed, limit=40, per_second=30, threads=4):
         self.fleet, self.seed, self.limit = fleet, seed, limit
         self.bodies = bodies(random.Random(seed))
-        self.outstanding = 0       # kept by whoever reads the counters
+        self._outstanding = 0
         self.poison_wanted = 0
         self.accepted, self.wrong = [], []
         self.lost_replies = self.repeats = self.refusals = self.cancels = 0
         self._lock = threading.Lock()
+        self._has_room = threading.Condition(self._lock)
         self._pause = threads / per_second
         self._is_over = threading.Event()
         self._threads = [threading.Thread(target=self._client, args=(i,), daemon=True) for i in range(threads)]
@@ -51,6 +53,19 @@ class Load:
     def stop(self):
         """No new tasks; returns when every request has its answer. The fleet must be tended meanwhile."""
         self._is_over.set()
+        with self._has_room:
+            self._has_room.notify_all()
+
+    @property
+    def outstanding(self):
+        """Tasks that have not ended; kept by whoever reads the counters."""
+        return self._outstanding
+
+    @outstanding.setter
+    def outstanding(self, n):
+        with self._has_room:
+            self._outstanding = n
+            self._has_room.notify_all()
 
     @property
     def is_busy(self):
@@ -61,13 +76,14 @@ class Load:
     def _client(self, number):
         rng = random.Random(f"{self.seed}/{number}")
         n = 0
-        while not self._is_over.is_set():
-            if self.outstanding >= self.limit:
-                time.sleep(0.02)
-                continue
+        while True:
+            with self._has_room:
+                self._has_room.wait_for(lambda: self._is_over.is_set() or self._outstanding < self.limit)
+            if self._is_over.is_set():
+                return
             n += 1
             self._submit(rng, f"{self.seed}-{number}-{n}")
-            time.sleep(rng.expovariate(1 / self._pause))
+            self._is_over.wait(rng.expovariate(1 / self._pause))  # requests come as they come to a service
 
     def _next(self, rng, key):
         kind = rng.randrange(KINDS)
@@ -92,7 +108,7 @@ class Load:
                 task.task_id = task_id
                 with self._lock:
                     self.accepted.append(task)
-                    self.outstanding += 1
+                    self._outstanding += 1
             elif task.task_id != task_id:
                 self.wrong.append(f"key {key} gave {task.task_id}, then {task_id}")
             else:
@@ -102,7 +118,7 @@ class Load:
 
     def _cancel(self, rng, task):
         """Until it is answered: from then on the task may end in no other way, unless it had ended already."""
-        time.sleep(rng.choice((0, 0, 0.1, 0.6)))
+        time.sleep(rng.choice((0, 0, 0.1, 0.6)))  # a client changes its mind at any moment of the task's life
         task.is_cancelled = True
         while task.must_be is None:
             try:
@@ -117,7 +133,7 @@ class Load:
                 self.wrong.append(f"cancelling {task.task_id} was answered {reply}")
                 return
             else:
-                time.sleep(0.05)
+                time.sleep(REPEAT_SECONDS)
 
     def _post_until_answered(self, rng, key, body):
         while True:
@@ -134,7 +150,7 @@ class Load:
             else:
                 self.wrong.append(f"key {key} was answered {reply}")
                 return None
-            time.sleep(0.05)
+            time.sleep(REPEAT_SECONDS)
 
     def _post(self, rng, path, key, body):
         ports = self.fleet.ports

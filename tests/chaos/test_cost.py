@@ -3,14 +3,13 @@
 Counts hold for every build. Times and CPU are promises of the release build; the sanitized one only says that it was
 not asked: KRONOSQ_BUILD=build/release /usr/bin/python3 -m pytest tests/chaos/test_cost.py
 """
-import os
 import re
 import statistics
 import subprocess
 import time
 
 import pytest
-from kronosq import BUILD, single_body, wait_for
+from kronosq import BUILD, cpu_seconds, passes, single_body, wait_for
 from monitor import Monitor
 from oracle import PREFIX
 
@@ -18,21 +17,6 @@ needs_release = pytest.mark.skipif(
     "KRONOS_FAIL" in subprocess.run([BUILD / "kronosq-worker", "--help"], capture_output=True, text=True).stdout,
     reason="times mean something only in a release build")
 IDLE_SECONDS = 5
-
-
-def cpu_seconds(pid):
-    """Of all threads; the clock ticks of /proc/PID/stat are as coarse as what is measured."""
-    used_ns = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
-            used_ns += int(f.read().split()[0])
-    return used_ns / 1e9
-
-
-def passes(seconds):
-    """Some time in which nothing is done, which is what is measured."""
-    until = time.monotonic() + seconds
-    wait_for(lambda: time.monotonic() >= until, seconds + 5)
 
 
 def names_of_scripts():

@@ -21,6 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 BUILD = pathlib.Path(os.environ.get("KRONOSQ_BUILD", ROOT / "build/debug"))
+FULL = os.environ.get("KRONOSQ_FULL") == "1"  # scripts/test --full: times as they are by default, not shortened
 MODELS = pathlib.Path(os.environ.get("KRONOSQ_TEST_MODELS", ROOT / "build/test-models"))
 
 
@@ -33,6 +34,21 @@ def wait_for(condition, seconds, what=None):
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
         time.sleep(0.01)
+
+
+def passes(seconds):
+    """Some time in which nothing is done, where just that is what is measured."""
+    until = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() >= until, seconds + 5)
+
+
+def cpu_seconds(pid):
+    """Of all threads; the clock ticks of /proc/PID/stat are as coarse as what is measured."""
+    used_ns = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as f:
+            used_ns += int(f.read().split()[0])
+    return used_ns / 1e9
 
 
 def environment(**settings):
@@ -85,6 +101,18 @@ class Process:
 
     def log(self):
         return self.log_path.read_text(errors="replace")
+
+    def lines_that_are_no_json(self):
+        """What a daemon wrote that no reader of its log would understand."""
+        wrong = []
+        for line in self.log().splitlines():
+            try:
+                is_line = {"timestamp", "level", "logger", "message"} <= json.loads(line).keys()
+            except (ValueError, AttributeError):
+                is_line = False
+            if not is_line:
+                wrong.append(f"{self.name} logged: {line[:500]}")
+        return wrong[:5]
 
     def log_lines(self, **members):
         """The JSON lines of the log that have all these members."""
@@ -251,7 +279,7 @@ class Service:
         return daemon
 
     def close(self):
-        """End everything; returns what a sanitizer complained about."""
+        """End everything; returns what a sanitizer complained about, and lines of logs that are none."""
         for process in reversed(self.processes):
             if process.is_running():
                 process.signal(signal.SIGCONT)
@@ -265,7 +293,7 @@ class Service:
             self.redis.kill()
         complaints = [f"{p.name}:\n{p.log()[-6000:]}" for p in self.processes
                       if "Sanitizer" in p.log() or "runtime error:" in p.log()]
-        return complaints
+        return complaints + [line for p in self.processes for line in p.lines_that_are_no_json()]
 
     def logs(self):
         return "\n".join(f"--- {p.name}\n{p.log()[-4000:]}" for p in self.processes)

@@ -46,6 +46,18 @@ class Raw:
             contract.check(*asked, reply)
         return reply
 
+    def was_read(self):
+        """Has the peer's process taken everything that was sent out of the kernel?"""
+        here, there = (f":{name[1]:04X}" for name in (self.socket.getsockname(), self.socket.getpeername()))
+        unread = None  # until the peer has accepted the connection it has no entry of its own
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            for _, local, remote, _, queues, *_ in map(str.split, table.readlines()[1:]):
+                if local.endswith(here) and remote.endswith(there) and int(queues.split(":")[0], 16):
+                    return False
+                if local.endswith(there) and remote.endswith(here):
+                    unread = int(queues.split(":")[1], 16)
+        return unread == 0
+
     def is_closed(self, seconds=5):
         """Has the peer closed, without another byte? Waits for it up to `seconds`."""
         self.socket.settimeout(seconds)
