@@ -167,6 +167,7 @@ API_SRC := \
 	api/idempotency.c \
 	api/submit.c \
 	api/submit_tasks.c \
+	api/submit_read.c \
 	api/submit_reply.c \
 	api/get_task.c \
 	api/change_task.c \

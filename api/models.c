@@ -124,21 +124,19 @@ on_fleet(void *cookie, const redisReply *reply)
     struct fleet_ask *ask = cookie;
     struct queue_fleet fleet;
     struct error err;
-    bool is_there = reply != NULL;
 
-    if (is_there && queue_presence_parse(reply, &fleet, &err) == -1) {
+    if (reply != NULL && queue_presence_parse(reply, &fleet, &err) == -1) {
         log_error("api.models", "the fleet cannot be read",
             LOG_TEXT("model", ask->model->queue.model), LOG_TEXT("error_message", err.text));
-        is_there = false;
-    }
-    if (is_there) {
+        fleet = (struct queue_fleet){0}; /* Redis is there; who serves is not known */
+    } else if (reply != NULL) {
         ask->model->is_seen = true;
         ask->model->n_live = fleet.n_live;
         if (fleet.context != 0)
             ask->model->context = fleet.context;
     }
     if (ask->fn != NULL)
-        ask->fn(ask->cookie, is_there ? &fleet : NULL);
+        ask->fn(ask->cookie, reply != NULL ? &fleet : NULL);
     free(ask);
 }
 
@@ -181,7 +179,7 @@ on_load(void *cookie, const redisReply *reply)
         model->has_load = false;
     }
     if (ask->fn != NULL)
-        ask->fn(ask->cookie, models_load(model));
+        ask->fn(ask->cookie, reply != NULL, models_load(model));
     free(ask);
 }
 

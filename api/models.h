@@ -43,7 +43,8 @@ typedef void (*models_fn)(void *cookie, bool is_redis_there);
 /** models_refresh(models, fn, cookie): read the list of names now; ${fn} is called once, never before this returns. -1: not called, no memory. */
 int models_refresh(struct models *models, models_fn fn, void *cookie);
 
-typedef void (*models_fleet_fn)(void *cookie, const struct queue_fleet *fleet); /* NULL: away */
+/** ${fleet} is NULL while Redis is away, and without workers when it cannot be read. */
+typedef void (*models_fleet_fn)(void *cookie, const struct queue_fleet *fleet);
 
 /** models_ask_fleet(models, model, fn, cookie): who serves ${model} at this moment; as above. */
 int models_ask_fleet(struct models *models, struct model *model, models_fleet_fn fn, void *cookie);
@@ -59,7 +60,8 @@ const struct queue_load *models_load(const struct model *model);
 /** models_recent_load(model): the same, NULL also when it is older than a tick or two. */
 const struct queue_load *models_recent_load(const struct model *model);
 
-typedef void (*models_load_fn)(void *cookie, const struct queue_load *load); /* NULL: not known */
+/** ${load} is NULL when it is not known, which a Redis that is there may cause too. */
+typedef void (*models_load_fn)(void *cookie, bool is_redis_there, const struct queue_load *load);
 
 /** models_ask_load(models, model, fn, cookie): at this moment; as models_ask_fleet(). */
 int models_ask_load(struct models *models, struct model *model, models_load_fn fn, void *cookie);

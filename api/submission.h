@@ -22,16 +22,19 @@ struct submission {
     struct request request;
     char (*task_ids)[ID_LEN + 1]; /* of its series, once they were sent */
     struct prefer prefer;
-    bool is_sync;                    /* held by default, as the FastAPI service did */
-    bool is_replay;                  /* an Idempotency-Key met its first request */
-    bool is_new;                     /* this request made the task */
-    bool is_unmeetable;              /* its deadline: it may only repeat an earlier request */
-    bool is_short;                   /* the memory of Redis: the same */
-    double finish_seconds;           /* estimated, when the deadline is unmeetable */
-    int64_t eta_ms;                  /* to the result, for the worker; 0: not known */
-    char trace_id[TRACE_ID_LEN + 1]; /* W3C, "" without one */
-    struct request_facts facts;      /* for the log line */
-    const char *why_full;            /* static text, while the backlog is asked for */
+    bool is_model_unknown;               /* as far as this process knows */
+    uint32_t context;                    /* C by which the body was judged, 0: none known */
+    bool has_read_names, has_read_fleet; /* from Redis, for this request */
+    bool is_sync;                        /* held by default, as the FastAPI service did */
+    bool is_replay;                      /* an Idempotency-Key met its first request */
+    bool is_new;                         /* this request made the task */
+    bool is_unmeetable;                  /* its deadline: it may only repeat an earlier request */
+    bool is_short;                       /* the memory of Redis: the same */
+    double finish_seconds;               /* estimated, when the deadline is unmeetable */
+    int64_t eta_ms;                      /* to the result, for the worker; 0: not known */
+    char trace_id[TRACE_ID_LEN + 1];     /* W3C, "" without one */
+    struct request_facts facts;          /* for the log line */
+    const char *why_full;                /* static text, while the backlog is asked for */
     int64_t created_ms; /* our clock; only for a document Redis could not be asked for */
     char scope[IDEMPOTENCY_HEX + 1]; /* of the Idempotency-Key, "" without one */
     char digest[IDEMPOTENCY_HEX + 1];
@@ -46,6 +49,12 @@ bool submit_estimate(
 
 /** submit_build_call(s, call, err): its tasks with new ids, encoded: the call that stores them. */
 int submit_build_call(struct submission *s, struct queue_call *call, struct error *err);
+
+/**
+ * submit_read(s, bytes, size, problem): judge the body; s->request, s->model and what is known of its
+ * Idempotency-Key are set. -1: ${problem}, zeroed before, says why. May be called again.
+ */
+int submit_read(struct submission *s, const char *bytes, size_t size, struct problem *problem);
 
 /**
  * submit_reply_accepted(s, answer, as_new): 202 with ${answer}'s document; without one, with what

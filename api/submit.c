@@ -14,12 +14,10 @@
 #include <event2/buffer.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "api/handlers.h"
 #include "api/idempotency.h"
 #include "api/lookup.h"
-#include "api/media.h"
 #include "api/prefer.h"
 #include "api/request.h"
 #include "api/reply.h"
@@ -32,8 +30,6 @@
 #include "common/log.h"
 #include "common/metrics.h"
 
-#define SUBMIT_NO_DIGEST "-" /* without an Idempotency-Key nothing is compared with it */
-
 static void
 submission_free(struct submission *s)
 {
@@ -42,51 +38,11 @@ submission_free(struct submission *s)
     free(s);
 }
 
-/* ---- what the body may leave out ---- */
-
-static bool
-model_known(void *cookie, const char *name, uint32_t *context)
+static void
+refuse_away(struct submission *s)
 {
-    const struct server *server = cookie;
-    const struct model *model = models_find(server->models, name);
-
-    if (model == NULL)
-        return false;
-    *context = model->context;
-    return true;
-}
-
-static uint64_t
-draw_seed(void *cookie)
-{
-    uint64_t seed;
-
-    (void)cookie;
-    if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
-        seed = (uint64_t)clock_wall_ms(); /* cannot fail for so few bytes once the pool is up */
-    return seed & TASK_SEED_MAX;
-}
-
-static struct request_rules
-rules_of(const struct exchange *e)
-{
-    struct server *server = e->server;
-    const struct config *c = server->config;
-
-    return (struct request_rules){
-        .default_model = config_text(c, CONFIG_DEFAULT_MODEL),
-        .temperature = config_number(c, CONFIG_DEFAULT_TEMPERATURE),
-        .top_p = config_number(c, CONFIG_DEFAULT_TOP_P),
-        .top_k = (uint32_t)config_integer(c, CONFIG_DEFAULT_TOP_K),
-        .sample_count = (uint32_t)config_integer(c, CONFIG_DEFAULT_SAMPLE_COUNT),
-        .result_ttl_seconds = config_integer(c, CONFIG_RESULT_TTL),
-        .highest_priority = e->caller.highest,
-        .webhook_enabled = config_text(c, CONFIG_WEBHOOK_SECRET_FILE) != NULL,
-        .webhook_urls = server->webhook.url,
-        .model_known = model_known,
-        .draw_seed = draw_seed,
-        .cookie = server,
-    };
+    reply_store_unavailable(s->exchange);
+    submission_free(s);
 }
 
 /* ---- after the task is stored ---- */
@@ -162,10 +118,11 @@ follow_task(struct submission *s)
 
 /* How long the queue is, as far as it is known. */
 static void
-on_backlog_known(void *cookie, const struct queue_load *load)
+on_backlog_known(void *cookie, bool is_redis_there, const struct queue_load *load)
 {
     struct submission *s = cookie;
 
+    (void)is_redis_there; /* the refusal stands without it */
     submit_refuse_full(s, load);
     submission_free(s);
 }
@@ -275,11 +232,15 @@ refuse:
 
 /* How much there is to do is known, as far as it can be: can the deadline be met? */
 static void
-on_load_known(void *cookie, const struct queue_load *load)
+on_load_known(void *cookie, bool is_redis_there, const struct queue_load *load)
 {
     struct submission *s = cookie;
     double finish_seconds;
 
+    if (!is_redis_there) {
+        refuse_away(s); /* to ask once more would take as long again */
+        return;
+    }
     if (load != NULL && submit_estimate(s, load, &finish_seconds) &&
         finish_seconds * 1000 > (double)s->request.deadline_ms) {
         s->is_unmeetable = true;
@@ -333,74 +294,102 @@ admit_tasks(struct submission *s)
         store_tasks(s);
 }
 
-/* The first look at the model's workers was taken, just after the process started. */
+/* ---- the body, and what must be known to judge it ---- */
+
+static void judge(struct submission *s);
+
+/* The names of the models were read now, or Redis is away. */
 static void
-on_fleet_seen(void *cookie, const struct queue_fleet *fleet)
+on_names_known(void *cookie, bool is_redis_there)
 {
-    (void)fleet; /* models.c has noted it */
-    admit_tasks(cookie);
+    struct submission *s = cookie;
+
+    if (is_redis_there)
+        judge(s);
+    else
+        refuse_away(s); /* there may be such a model */
 }
 
-/* The body asks for more than its key may have. */
-static int
-refuse_priority(const struct caller *caller, struct problem *problem)
+/* The model's workers were looked at now. */
+static void
+on_fleet_known(void *cookie, const struct queue_fleet *fleet)
 {
-    cJSON *allowed = cJSON_CreateArray();
-
-    for (int p = (int)caller->highest; p < TASK_PRIORITY_COUNT; p++)
-        cJSON_AddItemToArray(
-            allowed, cJSON_CreateString(task_priority_name((enum task_priority)p)));
-    problem_set(problem, 403, "priority_not_allowed", "this key's highest priority is %s",
-        task_priority_name(caller->highest));
-    problem_extra(problem, "allowed", allowed);
-    return -1;
+    on_names_known(cookie, fleet != NULL); /* models.c has noted them */
 }
 
-/* Judge the body; 0, or -1 with ${problem}. */
-static int
-judge_body(struct submission *s, const char *bytes, size_t size, struct problem *problem)
+/*
+ * What models.c knows is up to a second old. A request that would be refused, or accepted unjudged, for
+ * a worker that came since, looks first; true: on_names_known() or on_fleet_known() judges again.
+ */
+static bool
+look_first(struct submission *s)
+{
+    struct models *models = s->exchange->server->models;
+    bool knows_workers;
+
+    if (!store_is_ready(s->exchange->server->store))
+        return false;
+    if (s->is_model_unknown) {
+        if (s->has_read_names)
+            return false;
+        s->has_read_names = true;
+        return models_refresh(models, on_names_known, s) == 0;
+    }
+    knows_workers =
+        s->model == NULL || (s->model->is_seen && s->model->n_live > 0 && s->context > 0);
+    if (knows_workers || s->has_read_fleet)
+        return false;
+    s->has_read_fleet = true;
+    return models_ask_fleet(models, s->model, on_fleet_known, s) == 0;
+}
+
+/* The body is whole. Called again by whoever looked first. */
+static void
+judge(struct submission *s)
 {
     struct exchange *e = s->exchange;
-    struct request_rules rules = rules_of(e);
-    bool is_msgpack = media_form(head_field(e->head, "Content-Type", 0)) == MEDIA_FORM_MSGPACK;
-    char key[IDEMPOTENCY_KEY_MAX + 1];
-    struct error err;
-
-    if (request_read(bytes, size, is_msgpack ? REQUEST_MSGPACK : REQUEST_JSON, s->kind, &rules,
-            &s->request, problem) == -1)
-        return -1;
-    if (s->request.priority < e->caller.highest)
-        return refuse_priority(&e->caller, problem);
-    if (idempotency_key(e->head, key, problem) == -1)
-        return -1;
-    s->model = models_find(e->server->models, s->request.model);
-    strcpy(s->digest, SUBMIT_NO_DIGEST);
-    if (s->model != NULL && key[0] == '\0')
-        return 0;
-    if (s->model != NULL &&
-        idempotency_fingerprint(head_path(e->head), is_msgpack ? MEDIA_MSGPACK : MEDIA_JSON, bytes,
-            size, s->digest, &err) == 0 &&
-        idempotency_scope(e->caller.name, key, s->scope, &err) == 0)
-        return 0;
-    log_error("api.submit", "a judged request cannot be stored",
-        LOG_TEXT("request_id", e->request_id), LOG_TEXT("model", s->request.model));
-    return problem_set(problem, 500, "internal", "the request failed inside; the log tells why");
-}
-
-/* A submit arrived, whole; on_submitted() goes on. */
-static void
-submit(struct exchange *e, enum request_kind kind)
-{
     struct evbuffer *body = evhttp_request_get_input_buffer(e->http);
     size_t size = evbuffer_get_length(body);
     const char *bytes = size > 0 ? (const char *)evbuffer_pullup(body, -1) : "";
-    struct server *server = e->server;
-    struct submission *s = calloc(1, sizeof(*s));
     struct problem problem = {0};
     struct error err;
 
-    if (s == NULL || bytes == NULL) {
-        free(s);
+    if (bytes == NULL) {
+        error_set(&err, ERR_MEMORY, "no memory for a request");
+        reply_error(e, &err);
+        goto free_it;
+    }
+    /* a look that told of no other context leaves the judgement as it was */
+    if ((s->model == NULL || s->model->context != s->context) &&
+        submit_read(s, bytes, size, &problem) == -1) {
+        if (s->is_model_unknown && look_first(s)) {
+            problem_clear(&problem);
+            return;
+        }
+        reply_problem(e, &problem);
+        goto free_it;
+    }
+    if (look_first(s))
+        return;
+    submit_note_facts(s);
+    evbuffer_drain(body, size); /* a held request need not hold its body */
+    if (store_is_ready(e->server->store))
+        admit_tasks(s);
+    else
+        refuse_away(s);
+    return;
+
+free_it:
+    submission_free(s);
+}
+
+static void
+submit(struct exchange *e, enum request_kind kind)
+{
+    struct submission *s = calloc(1, sizeof(*s));
+    struct error err;
+
+    if (s == NULL) {
         error_set(&err, ERR_MEMORY, "no memory for a request");
         reply_error(e, &err);
         return;
@@ -408,20 +397,7 @@ submit(struct exchange *e, enum request_kind kind)
     s->exchange = e;
     s->kind = kind;
     s->created_ms = clock_wall_ms();
-    if (judge_body(s, bytes, size, &problem) == -1) {
-        reply_problem(e, &problem);
-        submission_free(s);
-        return;
-    }
-    submit_note_facts(s);
-    evbuffer_drain(body, size); /* a held request need not hold its body */
-    if (!store_is_ready(server->store)) {
-        reply_store_unavailable(e);
-        submission_free(s);
-        return;
-    }
-    if (s->model->is_seen || models_ask_fleet(server->models, s->model, on_fleet_seen, s) == -1)
-        admit_tasks(s);
+    judge(s);
 }
 
 void

@@ -1,10 +1,12 @@
 """Redis away: said at once, alive all the same, and back by itself."""
+import concurrent.futures
 import re
 import signal
 import time
 
 import pytest
 
+from api_keys import KeysFile, bearer
 from kronosq import FULL, single_body, wait_for
 from raw_http import Raw, assert_problem, elapsed, get, post
 
@@ -40,6 +42,45 @@ def test_every_request_is_answered_while_redis_is_away(service, how):
     assert service.task(task_id)["status"] == "queued", "an accepted task is still there"
     service.start_worker()
     assert service.finished(task_id)["status"] == "completed"
+
+
+@pytest.mark.parametrize("rate", [None, "100"], ids=["without keys", "with a rate"])
+def test_whatever_was_asked_is_answered_within_two_seconds_of_the_moment_redis_froze(service, tmp_path, rate):
+    """Also what takes several exchanges with Redis: their time limits are not added up."""
+    keys, headers = KeysFile(tmp_path), {}
+    if rate is not None:
+        headers = bearer(keys.add("a", "submit,admin", "urgent", rate))
+    service.start_api(*(["--keys-file", keys.path] if rate else []))
+    service.start_worker()
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 5)
+    assert service.request("POST", "/v1/queues/tiny/all/pause", headers=headers).status == 204
+    unknown = "3f0c1a52-8a4e-4d6b-9c1e-7b2f5a90d1c4"
+
+    def posted(path, body, **more):
+        return service.post(path, body, headers={**headers, **more})
+    task_id = posted("/v1/predict/single", single_body()).json["task_id"]
+    batch_id = posted("/v1/predict/batch", {"items": [single_body(), single_body()]}).json["task_id"]
+    asks = [lambda: posted("/v1/predict/single", single_body()), lambda: posted("/v1/predict/single", single_body(deadline_seconds=60)),
+            lambda: posted("/v1/predict/single", single_body(), **{"Idempotency-Key": "k"}), lambda: posted("/v1/predict/single", single_body(model="nope")),
+            lambda: posted("/v1/predict/single", single_body(), Prefer="wait=30"), lambda: posted("/v1/predict/batch", {"items": [single_body()]})]
+    for method, path in [("GET", f"/v1/tasks/{task_id}"), ("GET", f"/v1/tasks/{task_id}?wait=30"), ("GET", f"/v1/tasks/{task_id}/result"), ("GET", f"/v1/tasks/{batch_id}"),
+                         ("GET", f"/v1/tasks/{batch_id}/result"), ("GET", f"/v1/tasks/{unknown}"), ("POST", f"/v1/tasks/{task_id}/cancel"), ("DELETE", f"/v1/tasks/{batch_id}"),
+                         ("GET", "/v1/tasks"), ("GET", "/v1/models"), ("GET", "/v1/models/nope"), ("GET", "/v1/queues"), ("GET", "/v1/workers"), ("GET", "/v1/dead-letters"),
+                         ("POST", "/v1/queues/tiny/all/pause"), ("POST", f"/v1/dead-letters/{task_id}/requeue"), ("GET", "/v1/readyz"), ("GET", "/v1/healthz/detailed"),
+                         ("GET", "/v1/healthz"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/tiny/ready"), ("GET", "/metrics")]:
+        asks.append(lambda method=method, path=path: service.request(method, path, headers=headers))
+
+    def timed(ask):
+        started = time.monotonic()
+        return ask(), elapsed(started)
+    service.redis.process.signal(signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(len(asks)) as pool:
+        answers = list(pool.map(timed, asks))
+    service.redis.process.signal(signal.SIGCONT)
+    for reply, seconds in answers:
+        assert reply.status in (200, 503) and seconds < 2, (reply, seconds)
+    assert [reply.status for reply, _ in answers[:6]] == [503] * 6
+    wait_for(lambda: posted("/v1/predict/single", single_body()).status == 202, 2)
 
 
 def test_a_held_submit_keeps_its_id_when_redis_goes_away(service):

@@ -46,6 +46,36 @@ def test_a_task_without_a_worker_is_accepted_with_a_warning(service):
     assert service.finished(document["task_id"])["status"] == "completed"
 
 
+@pytest.mark.parametrize("name", ["tiny", "other"])
+def test_a_worker_that_has_just_come_is_known_to_the_next_request(service, name):
+    """The bug: for a second its model was unknown, or a horizon beyond its context accepted."""
+    service.start_api()
+    wait_for(lambda: service.get("/v1/readyz").json["redis"] == "ok", 5)
+    service.start_worker(name=name)
+    body = single_body(24, 49, model=name)
+    reply = service.post("/v1/predict/single", body)
+    assert reply.status == 422 and [e["code"] for e in reply.json["errors"]] == ["exceeds_context"], reply
+    reply = service.post("/v1/predict/single", single_body(model=name))
+    assert reply.status == 202 and reply.json["warnings"] == [], reply
+
+
+def test_sync_mode_serves_as_soon_as_a_worker_does(service):
+    service.start_api("--sync-default")
+    wait_for(lambda: service.get("/v1/readyz").json["redis"] == "ok", 5)
+    assert_problem(service.post("/v1/predict/single", single_body()), 503, "no_worker", "Model not ready")
+    service.start_worker()
+    assert service.post("/v1/predict/single", single_body()).status == 200
+
+
+def test_a_model_that_cannot_be_looked_up_may_exist(service):
+    service.start_api()
+    service.redis.kill()
+    assert service.post("/v1/predict/single", single_body(model="nope")).status in (422, 503)
+    service.redis.start()
+    wait_for(lambda: service.get("/v1/readyz").json["redis"] == "ok", 5)
+    assert service.post("/v1/predict/single", single_body(model="nope")).json["errors"][0]["code"] == "unknown_model"
+
+
 def test_positions_follow_the_order_of_submission_per_priority(service):
     service.start_api()
     ids = [service.submit(single_body(priority=p)) for p in ("normal", "normal", "low", "urgent", "normal")]
