@@ -22,7 +22,7 @@ class Faults:
         self.choices = [  # weight, what; one or two in a second
             (30, self.kill_worker), (6, self.stall_worker), (6, self.end_worker), (2, self.poison),
             (1.5, self.kill_redis), (2, self.kill_clients), (2, self.pause_clients), (1.5, self.redis_sleeps),
-            (4, self.kill_api), (1, self.end_api), (1, self.stall_api),
+            (4, self.kill_hook), (1, self.end_hook), (1, self.stall_hook), (4, self.kill_api), (1, self.end_api), (1, self.stall_api),
             (4, self.drop_connections), (4, self.lose_replies), (4, self.stall_network), (2, self.deaf_connection)]
 
     def next(self):
@@ -65,6 +65,18 @@ class Faults:
 
     def stall_api(self):
         if victim := self._one(self.fleet.apis):
+            self.fleet.stall(victim)
+
+    def kill_hook(self):
+        if victim := self._one(self.fleet.hooks):
+            self.fleet.kill(victim)
+
+    def end_hook(self):
+        if victim := self._one(self.fleet.hooks):
+            self.fleet.end(victim)
+
+    def stall_hook(self):
+        if victim := self._one(self.fleet.hooks):
             self.fleet.stall(victim)
 
     # ---- Redis ----

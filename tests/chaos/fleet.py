@@ -15,6 +15,7 @@ from collections import Counter
 import kronosq
 from kronosq import BUILD, MODELS, environment
 from proxy import Proxy
+from receiver import Receiver
 
 CRASH_SEED = 666_666  # computing a task of this seed kills the worker
 GAVE_UP = 75
@@ -63,6 +64,11 @@ class Fleet:
         self.past = []             # every process that ever ran
         self.workers = [Member(f"worker-{i}", self._worker(i)) for i in range(workers)]
         self.apis = [Member(f"api-{i}", self._api(i)) for i in range(apis)]
+        self.receiver = Receiver()
+        self._masters = self.directory / "masters"
+        self._masters.touch(mode=0o600)
+        self._masters.write_text("A" * 43 + "=\n")
+        self.hooks = [Member(f"webhook-{i}", self._webhook(i)) for i in range(2)]
         self._ports = {}
         self.ports = []            # of the APIs that can be asked now; any thread may read it
 
@@ -78,11 +84,25 @@ class Fleet:
                  "--slots", (1, 2, 4, 8)[i % 4], "--step-delay-ms", (10, 30, 60)[i % 3], "--drain-timeout", 1]
         return lambda: (flags, f"{self.failpoints}crash_seed:{CRASH_SEED},seed:{self.rng.getrandbits(32)}")
 
+    @property
+    def members(self):
+        return self.workers + self.apis + self.hooks
+
+    def _hook_flags(self):
+        return ["--webhook-secret-file", self._masters, "--webhook-allow-http", "true", "--webhook-allow-cidr", "127.0.0.0/8",
+                "--webhook-ports", self.receiver.port]
+
+    def _webhook(self, i):
+        flags = lambda: [BUILD / "kronosq-webhook", "--redis", self._redis_url(i), "--default-model", "tiny", "--retry-scale", "0.02",
+                         *self._hook_flags()]
+        points = ("after_hook_claim", "before_hook_send", "after_hook_send", "after_hook_done")
+        return lambda: (flags(), ("".join(f"{p}:0.01," for p in points) if self.failpoints else "") + f"seed:{self.rng.getrandbits(32)}")
+
     def _api(self, i):
         flags = [BUILD / "kronosq-api", "--listen", "127.0.0.1:0", "--redis", self._redis_url(i), "--default-model", "tiny",
                  "--admission", "false"]  # deadlines are here to pass
         fail = "before_submit:0.002,after_submit:0.002," if self.failpoints else ""
-        return lambda: (flags, f"{fail}seed:{self.rng.getrandbits(32)}")
+        return lambda: ([*flags, *self._hook_flags()], f"{fail if self.failpoints else ''}seed:{self.rng.getrandbits(32)}")
 
     def start(self):
         self.redis.start()
@@ -103,7 +123,7 @@ class Fleet:
         if not self.redis.process.is_running() and now >= self.redis_start_at:
             self.redis.start()
             self.redis_lives += 1
-        for member in self.workers + self.apis:
+        for member in self.members:
             if member.process is not None and not member.process.is_running():
                 self._bury(member, now)
             if member.process is None:
@@ -181,7 +201,7 @@ class Fleet:
         self.failpoints = ""
         self.redis_start_at = 0
         self.tend()
-        for member in self.workers + self.apis:
+        for member in self.members:
             if member.continue_at is not None:
                 member.continue_at = 0
             if member.process is not None and member.process.is_running():
@@ -189,7 +209,7 @@ class Fleet:
         self.tend()
 
     def close(self):
-        members = [m for m in self.workers + self.apis if m.process is not None]
+        members = [m for m in self.members if m.process is not None]
         for member in members:
             member.expected = 0
             if member.process.is_running():
@@ -206,6 +226,7 @@ class Fleet:
         if self.redis.process.is_running():
             self.redis.kill()
         self.proxy.close()
+        self.receiver.close()
 
     def complaints(self):
         """What sanitizers wrote into any log."""

@@ -19,8 +19,8 @@ REPEAT_SECONDS = 0.05  # how long a client waits before it repeats a request
 class Accepted:
     """What a client knows of a task: it was answered with this id."""
 
-    def __init__(self, key, kind, is_poison, has_deadline):
-        self.key, self.kind, self.is_poison, self.has_deadline = key, kind, is_poison, has_deadline
+    def __init__(self, key, kind, is_poison, has_deadline, has_hook):
+        self.key, self.kind, self.is_poison, self.has_deadline, self.has_hook = key, kind, is_poison, has_deadline, has_hook
         self.task_id = None
         self.is_cancelled = False  # asked for, perhaps unheard
         self.must_be = None        # the end that was promised when cancelling was answered
@@ -93,10 +93,13 @@ class Load:
             self.poison_wanted -= is_poison
         if is_poison:
             body["overrides"] = {"seed": CRASH_SEED}
+        has_hook = rng.random() < 0.5
+        if has_hook:
+            body["webhook"] = {"url": self.fleet.receiver.url(f"/{key}")}
         has_deadline = not is_poison and rng.random() < 0.06
         if has_deadline:
             body["deadline_seconds"] = round(rng.uniform(0.3, 6), 2)
-        return Accepted(key, kind, is_poison, has_deadline), json.dumps(body).encode()
+        return Accepted(key, kind, is_poison, has_deadline, has_hook), json.dumps(body).encode()
 
     def _submit(self, rng, key):
         task, body = self._next(rng, key)

@@ -60,6 +60,7 @@ class Verdict:
     def __init__(self):
         self.lost, self.twice, self.stuck, self.wrong = [], [], [], []
         self.ended = Counter()
+        self.events = self.events_again = 0  # told to webhooks; of them told more than once
 
     @property
     def is_good(self):
@@ -96,9 +97,27 @@ def judge(fleet, load, recorder, ask):
     ids = {task.task_id for task in load.accepted}
     if len(ids) != len(load.accepted):
         verdict.wrong.append("two keys were given one id")
+    _judge_events(verdict, fleet, load, ask)
     _judge_counters(verdict, fleet, len(ids))
     verdict.wrong += load.wrong + fleet.unexpected + fleet.complaints()
     return verdict
+
+
+def _judge_events(verdict, fleet, load, ask):
+    """Of each task with a webhook exactly one event, which has come at least once; of others none."""
+    heard = defaultdict(list)
+    for delivery in fleet.receiver.deliveries:
+        heard[delivery.path[1:]].append(delivery.headers["webhook-id"])
+    verdict.events = len({event for events in heard.values() for event in events})
+    verdict.events_again = sum(map(len, heard.values())) - verdict.events
+    for task in load.accepted:
+        events = heard.pop(task.key, [])
+        document = ask(task.task_id) or {"status": "?"}
+        expected = {f"evt_{task.task_id}_{document['status']}"} if task.has_hook else set()
+        if set(events) != expected:
+            (verdict.wrong if events else verdict.lost).append(f"{task.task_id} ({task.key}) is {document['status']}, {document.get('webhook')}, "
+                                                               f"and was told as {events}")
+    verdict.wrong += [f"nobody asked for {event}" for events in heard.values() for event in events]
 
 
 def _judge_task(verdict, task, stored, document, events, publishers, forecasts):
@@ -148,7 +167,7 @@ def _judge_counters(verdict, fleet, accepted):
 def waiting(redis):
     """What is not flat at 0: sets of tasks that have not ended, and hints."""
     found = {}
-    for key in [f"queued:{p}" for p in ("urgent", "normal", "low")] + ["running", "later", "deadline"]:
+    for key in [f"queued:{p}" for p in ("urgent", "normal", "low")] + ["running", "later", "deadline", "webhook"]:
         if n := redis.command("ZCARD", f"{PREFIX}:{key}"):
             found[key] = n
     for priority in ("urgent", "normal", "low"):

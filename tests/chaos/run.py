@@ -102,7 +102,8 @@ class Run:
         rows += [(text, stats[name]) for text, name in (
             ("recovered pops", "recovered_pop"), ("recovered leases", "recovered_lease"), ("fenced writes", "fenced"),
             ("fenced renewals", "fenced_renew"), ("ended by the crash cap", "poison"), ("stale hints", "stale_hint"), ("orphans", "orphan"))]
-        rows += [("lost", len(verdict.lost)), ("published twice", len(verdict.twice)), ("stuck", len(verdict.stuck)),
+        rows += [("webhook kills", counts["webhook kills"]), ("events told to webhooks", verdict.events),
+                 ("told again", verdict.events_again), ("lost", len(verdict.lost)), ("published twice", len(verdict.twice)), ("stuck", len(verdict.stuck)),
                  ("wrong", len(verdict.wrong))]
         return "\n".join(f"  {name:42} {value}" for name, value in rows)
 
