@@ -355,7 +355,7 @@ $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
 
 # The programs behind scripts/bench. What they share: medians, results as JSON, P and B.
-BENCHES := api engine load queue
+BENCHES := api engine load precision queue
 BENCH_SUPPORT := $(call obj,tests/bench/measure.c tests/bench/report.c)
 BENCH_ENGINE := $(call obj,tests/bench/machine.c tests/bench/floor.c)
 $(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(BENCH_ENGINE) $(BENCH_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
@@ -368,6 +368,8 @@ $(B)/tests/bench/load: $(call obj,tests/bench/load.c tests/bench/load_http.c tes
 $(B)/tests/bench/webhook_receiver: $(B)/tests/bench/webhook_receiver.o
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call pkg,libs,libevent)
 
+$(B)/tests/bench/precision: $(call obj,tests/bench/precision.c tests/model/golden.c) $(BENCH_SUPPORT) $(LIBKRONOS) $(B)/common/error.o
+	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(KRONOS_LIBS)
 $(B)/tests/bench/queue: $(call obj,tests/bench/queue.c tests/bench/queue_work.c tests/support/redis_server.c) $(BENCH_SUPPORT) $(LIBCOMMON)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(COMMON_LIBS) $(call pkg,libs,libcjson) -lpthread
 

@@ -64,6 +64,8 @@ def arguments():
     api.add_argument("--log", metavar="FILE", help="where the API logs (a file that is removed)")
     api.add_argument("--only", metavar="WORD", help="rows with that word in the name of their request")
 
+    parts.add_parser("precision", parents=[common, modelled], help="what half precision changes in what the model says")
+
     show = parts.add_parser("show", parents=[common], help="saved runs again")
     show.add_argument("runs", nargs="+", metavar="FILE|DIR")
     return parser.parse_args()
@@ -101,13 +103,19 @@ def api(options):
     return {**run, "machine": programs.machine(programs.model(options.weights), context=48)[0]}
 
 
+def precision(options):
+    folder = programs.model(options.model)
+    run = programs.run("precision", "--max-context", context_of(options), folder / "model", folder / "tokenizer", folder.name)
+    return {**run, "machine": programs.machine(folder, context=48)[0]}
+
+
 def measure(options):
     """One run of a benchmark, with when, where and how quiet."""
     programs.build()
     commit, is_dirty = programs.commit()
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     watch = noise.Watch()
-    run = {"engine": engine, "service": service, "queue": queue, "torch": torch, "api": api}[options.benchmark](options)
+    run = {"engine": engine, "service": service, "queue": queue, "torch": torch, "api": api, "precision": precision}[options.benchmark](options)
     head = {"format": saved.FORMAT, "benchmark": options.benchmark, "date": date, "commit": commit, "is_dirty": is_dirty}
     setup = {**({"model": options.model} if hasattr(options, "model") else {}), **run.get("setup", {})}
     return {**head, "machine": run["machine"], "noise": watch.stop(run["machine"]), "setup": setup,

@@ -1,7 +1,8 @@
 """Runs as tables for a terminal."""
 import saved
 
-SCALES = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "us")), "B": ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B"))}
+SCALES = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "us")), "B": ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")),
+          "nat": ((1, "nat"), (1e-3, "mnat"), (1e-6, "unat"), (1e-9, "nnat"))}
 
 
 def shown(value, unit):

@@ -3,6 +3,8 @@ import hashlib
 import struct
 import time
 
+import pytest
+
 from kronosq import single_body, wait_for
 
 # A short lease, so that a killed worker's task is elsewhere in a second or two instead of fifteen.
@@ -176,3 +178,12 @@ def test_stopping_the_service_loses_nothing(service):
     service.start_worker()
     for task_id in ids:
         assert service.finished(task_id)["status"] == "completed"
+
+
+@pytest.mark.parametrize("flags, precision", [
+    (("--weights", "fp16"), "fp16-weights"), (("--kv", "fp16"), "fp16-kv"), (("--weights", "fp16", "--kv", "fp16"), "fp16")])
+def test_a_result_names_what_was_kept_in_half_precision(service, flags, precision):
+    service.start_api()
+    worker = service.start_worker(*flags)
+    assert worker.log_lines(precision=precision), "the worker says so when its model is loaded"
+    assert service.finished(service.submit())["data"]["provenance"]["precision"] == precision

@@ -541,6 +541,8 @@ def run_to_end(service, *arguments):
     (("--model", "/nonexistent", "--tokenizer", "/nonexistent"), "/nonexistent"),
     (("--model", MODELS / "tiny-seed7/model", "--queues", "urgent,soon"), "KRONOS_QUEUES"),
     (("--model", MODELS / "tiny-seed7/model", "--device", "cuda"), "KRONOS_DEVICE"),
+    (("--model", MODELS / "tiny-seed7/model", "--weights", "int8"), "KRONOS_WEIGHTS"),
+    (("--model", MODELS / "tiny-seed7/model", "--kv", "fp8"), "KRONOS_KV"),
     (("--model", MODELS / "tiny-seed7/model", "--name", "not a name"), "not a name"),
     (("--model", MODELS / "tiny-seed7/model", "--tokenizer", MODELS / "tail-seed7/tokenizer"), "bits"),
 ])

@@ -45,6 +45,13 @@ def test_the_engine_is_measured_beside_its_floor(tmp_path):
     assert all(row["floor"] > 0 for row in rows.values())
 
 
+def test_half_precision_is_compared_with_float32(tmp_path):
+    rows = measured(tmp_path, "precision", "--model", "tiny")
+    assert set(rows) == {f"{form}: {what} {token}" for form in ("fp16-weights", "fp16-kv", "fp16")
+                         for what in ("divergence of", "another best") for token in ("s1", "s2")}
+    assert all(0 < row["value"] < 1e-3 for name, row in rows.items() if "divergence" in name), "near, and not the same"
+
+
 def test_the_queue_alone_is_measured(tmp_path):
     rows = measured(tmp_path, "queue", "--tasks", 30, "--seconds", 0.2, "--connections", "1,3", "--weights", "tiny")
     assert {"submit to claimed", "call submit", "call claim", "call complete", "redis CPU of a task", "tasks through 3 connections",
