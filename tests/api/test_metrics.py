@@ -5,6 +5,7 @@ import threading
 
 import pytest
 from api_keys import KeysFile, bearer
+from event_stream import EventStream
 from kronosq import ROOT, single_body, wait_for
 from metrics import Scrape, scrape
 from raw_http import Raw, post
@@ -139,6 +140,17 @@ def test_what_waits_and_what_is_held_is_seen(service):
     moves(service, "kronos_queue_oldest_age_seconds", by=0.05, queue="low")
     held.close()
     wait_for(lambda: scrape(service).get("kronos_http_held_requests") == 0, 5)
+
+
+def test_streams_are_counted_while_they_are_open_and_answered_when_they_end(service):
+    service.start_api()
+    task = service.submit()
+    stream = EventStream(service.port, task)
+    moves(service, "kronos_http_streams")
+    assert service.post(f"/v1/tasks/{task}/cancel", b"").status == 200
+    wait_for(lambda: scrape(service).get("kronos_http_streams") == 0, 5)
+    moves(service, "kronos_http_responses_total", route="/v1/tasks/{id}/events", code="200")
+    stream.close()
 
 
 def test_other_ends_are_counted_by_what_they_were(service):
