@@ -47,7 +47,8 @@ def test_a_worker_that_has_done_nothing_yet_is_known_by_its_warm_up(service):
     reply = submit(service)
     queue = reply.json["queue"]
     assert reply.json["status"] == "queued" and queue["estimated_start_seconds"] == 0
-    assert 8 * 0.2 <= queue["estimated_finish_seconds"] < 8 * 0.4
+    # the worker may be quicker than the reply: then its first step is no longer to be waited for
+    assert 7 * 0.2 <= queue["estimated_finish_seconds"] < 8 * 0.4
     assert_retry_after(reply)
 
 

@@ -64,13 +64,14 @@ def test_every_route_asks_for_its_scope(keyed):
     routes = [
         ("POST", "/v1/predict/single", submitters), ("POST", "/v1/predict/batch", submitters),
         ("GET", f"/v1/tasks/{UNKNOWN}", readers), ("GET", f"/v1/predict/{UNKNOWN}", readers), ("GET", f"/v1/tasks/{UNKNOWN}/result", readers),
+        ("GET", f"/v1/tasks/{UNKNOWN}/events", readers), ("POST", f"/v1/tasks/{UNKNOWN}/webhook/replay", submitters), ("POST", "/v1/webhooks/ping", submitters),
         ("POST", f"/v1/tasks/{UNKNOWN}/cancel", submitters), ("DELETE", f"/v1/tasks/{UNKNOWN}", submitters), ("GET", "/v1/tasks", readers),
         ("GET", "/v1/models", readers), ("GET", "/v1/models/tiny", readers), ("GET", "/v1/queues", admins),
         ("POST", "/v1/queues/tiny/low/pause", admins), ("POST", "/v1/queues/tiny/low/resume", admins), ("GET", "/v1/workers", admins),
         ("POST", f"/v1/workers/{UNKNOWN}/quiet", admins), ("POST", f"/v1/workers/{UNKNOWN}/resume", admins), ("GET", "/v1/dead-letters", admins),
         ("POST", f"/v1/dead-letters/{UNKNOWN}/requeue", admins), ("DELETE", f"/v1/dead-letters/{UNKNOWN}", admins), ("GET", "/v1/healthz/detailed", readers)]
     for method, path, who in routes:
-        body = b"{}" if path.startswith("/v1/predict/") and method == "POST" else None
+        body = b"{}" if path in ("/v1/predict/single", "/v1/predict/batch", "/v1/webhooks/ping") else None
         for name in ("a", "b", "r", "z"):
             reply = keyed.request(method, path, body, headers=getattr(keyed, name))
             if name in who:
@@ -132,7 +133,7 @@ def same(service, method, path, task_id, headers):
 
 
 OF_A_TASK = [("GET", "/v1/tasks/{}"), ("GET", "/v1/predict/{}"), ("GET", "/v1/tasks/{}?wait=1"), ("GET", "/v1/tasks/{}/result"),
-             ("POST", "/v1/tasks/{}/cancel"), ("DELETE", "/v1/tasks/{}")]
+             ("GET", "/v1/tasks/{}/events"), ("POST", "/v1/tasks/{}/webhook/replay"), ("POST", "/v1/tasks/{}/cancel"), ("DELETE", "/v1/tasks/{}")]
 
 
 def test_to_others_a_task_is_not_there_in_any_state(keyed):

@@ -1,11 +1,12 @@
 """Events reach their receivers: signed, once or again, and never where they must not go."""
 import json
 import signal
+import subprocess
 import time
 
 import pytest
 
-from kronosq import single_body, wait_for
+from kronosq import BUILD, environment, single_body, wait_for
 from metrics import scrape
 from receiver import Receiver, secret_of, verify
 
@@ -345,6 +346,6 @@ def test_the_daemon_needs_its_secrets_to_start(service):
 
 def test_the_secret_of_a_key_can_be_printed(service):
     path = service.write_masters("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
-    daemon = service.start_webhook("--print-secret", "desk-a", wait=False, KRONOS_WEBHOOK_SECRET_FILE=path)
-    assert daemon.popen.wait(20) == 0
-    assert daemon.log() == "whsec_wtik5481W3QXg8CZ/e8Gk08ci6PsM8MLCOXSMKPqg+Q=\n"
+    done = subprocess.run([BUILD / "kronosq-webhook", "--print-secret", "desk-a"], env=environment(KRONOS_WEBHOOK_SECRET_FILE=path),
+                          capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "whsec_wtik5481W3QXg8CZ/e8Gk08ci6PsM8MLCOXSMKPqg+Q=\n", "")
