@@ -394,14 +394,20 @@ PREFIX ?= /usr/local
 BINDIR := $(PREFIX)/bin
 UNITDIR := $(PREFIX)/lib/systemd/system
 DOCDIR := $(PREFIX)/share/doc/kronosq
+# The worker looks for it from where it lies itself: worker/bundled_model.c.
+MODELDIR := $(PREFIX)/share/kronosq/models/kronos-demo
+MODEL_FILES := $(foreach part,model tokenizer,$(part)/config.json $(part)/model.safetensors)
 UNITS := kronosq.target kronosq-api.service kronosq-worker@.service kronosq-webhook.service
 DOCS := LICENSE docs/operations.md docs/webhooks.md $(addprefix systemd/,api.conf.example worker.conf.example webhook.conf.example \
 	redis-elsewhere.conf.example keys.conf.example kronosq-redis.conf.example)
 
-install: all ## binaries, units and examples into $(DESTDIR)$(PREFIX), /usr/local
+install: all ## binaries, units, examples and the bundled model into $(DESTDIR)$(PREFIX), /usr/local
 	install -d $(addprefix '$(DESTDIR),$(addsuffix ',$(BINDIR) $(UNITDIR) $(DOCDIR)))
 	install -m 755 $(PROGRAMS:%=$(B)/%) '$(DESTDIR)$(BINDIR)'
 	install -m 644 $(DOCS) '$(DESTDIR)$(DOCDIR)'
+	for file in $(MODEL_FILES); do \
+		install -D -m 644 models/kronos-demo/$$file '$(DESTDIR)$(MODELDIR)'/$$file || exit 1; \
+	done
 	for unit in $(UNITS); do \
 		sed 's|/usr/local/bin/|$(BINDIR)/|' systemd/$$unit >'$(DESTDIR)$(UNITDIR)'/$$unit && \
 		chmod 644 '$(DESTDIR)$(UNITDIR)'/$$unit || exit 1; \
@@ -411,7 +417,11 @@ uninstall: ## remove what install put there, and nothing else
 	rm -f $(addprefix '$(DESTDIR)$(BINDIR)/,$(addsuffix ',$(PROGRAMS)))
 	rm -f $(addprefix '$(DESTDIR)$(UNITDIR)/,$(addsuffix ',$(UNITS)))
 	rm -f $(addprefix '$(DESTDIR)$(DOCDIR)/,$(addsuffix ',$(notdir $(DOCS))))
-	[ ! -d '$(DESTDIR)$(DOCDIR)' ] || rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DOCDIR)'
+	rm -f $(addprefix '$(DESTDIR)$(MODELDIR)/,$(addsuffix ',$(MODEL_FILES)))
+	for folder in '$(DOCDIR)' '$(MODELDIR)/model' '$(MODELDIR)/tokenizer' '$(MODELDIR)' '$(PREFIX)/share/kronosq/models' \
+		'$(PREFIX)/share/kronosq'; do \
+		[ ! -d '$(DESTDIR)'"$$folder" ] || rmdir --ignore-fail-on-non-empty '$(DESTDIR)'"$$folder" || exit 1; \
+	done
 .PHONY: install uninstall
 
 test: ## everything: scripts/test

@@ -61,8 +61,12 @@ static void
 write_decoded(struct forecast *f, const struct shape *shape, float *decoded)
 {
     const struct block_watch watch = {0};
+    struct tokenizer *t = &f->pool->tokenizer;
+    struct block_row rows[BLOCK_ROWS_MAX];
 
-    if (tokenizer_decode(&f->pool->tokenizer, f->s1, f->s2, 0, shape->n_past, &watch, decoded) != 0)
+    for (uint32_t i = 0; i < shape->n_past; i++)
+        rows[i] = (struct block_row){.own = t->slab, .position = i};
+    if (tokenizer_decode(t, f->s1, f->s2, rows, shape->n_past, &watch, decoded) != 0)
         die("the decoder was stopped");
     write_all(decoded, (size_t)shape->n_past * FORECAST_FIELDS, sizeof(*decoded));
 }
@@ -141,7 +145,7 @@ main(int argc, char **argv)
         die("--samples is 1 to 256");
 
     read_all(&shape, 1, sizeof(shape));
-    if (shape.n_series > SERIES_MAX || shape.n_past < 1 || shape.n_past > 512 ||
+    if (shape.n_series > SERIES_MAX || shape.n_past < 1 || shape.n_past > BLOCK_ROWS_MAX ||
         shape.horizon < 1 || shape.horizon > FORECAST_HORIZON_MAX)
         die("up to 100000 series of up to 512 candles, horizons up to 512");
 

@@ -48,7 +48,7 @@ def test_the_demo_prints_a_forecast_as_table_and_chart_and_stops_everything(tmp_
     demo = start_demo(tmp_path, "--steps", "12")
     assert demo.wait(240) == 0, output(tmp_path)
     said = output(tmp_path)
-    assert "means nothing" in said, "random weights are called what they are"
+    assert "not for trading" in said and "░" in said, "the model is called what it is, and its band is drawn"
     assert re.search(r"^12 candles by kronos-demo@[0-9a-f]{12} in \d+ ms", said, re.M), said
     assert len(re.findall(r"^2024-06-18T1[12]:\d\d:00 +\d", said, re.M)) == 8 and "(4 more rows: --all)" in said
     assert "┊" in said and "┤" in said and "volume" in said

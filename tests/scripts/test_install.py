@@ -33,7 +33,9 @@ def test_what_was_installed_runs_and_what_was_uninstalled_is_gone(tmp_path, pref
         "lib/systemd/system/kronosq-worker@.service"}
     examples = {path.name for path in (ROOT / "systemd").glob("*.example")}
     assert {name for name in files(root) if name.startswith("share/")} == {
-        f"share/doc/kronosq/{name}" for name in examples | {"LICENSE", "operations.md", "webhooks.md"}}
+        f"share/doc/kronosq/{name}" for name in examples | {"LICENSE", "operations.md", "webhooks.md"}} | {
+        f"share/kronosq/models/kronos-demo/{part}/{name}" for part in ("model", "tokenizer")
+        for name in ("config.json", "model.safetensors")}
     assert files(tmp_path) == {f"{prefix[1:]}/{name}" for name in files(root)}, "nothing is put anywhere else"
     for program in PROGRAMS:
         done = subprocess.run([root / "bin" / program, "--version"], env=environment(), capture_output=True, text=True, timeout=20)
@@ -48,7 +50,7 @@ def test_what_was_installed_runs_and_what_was_uninstalled_is_gone(tmp_path, pref
         path.write_text("")
     make("uninstall", f"DESTDIR={tmp_path}", f"PREFIX={prefix}")
     assert files(tmp_path) == {str(path.relative_to(tmp_path)) for path in strangers}
-    assert not (root / "share/doc/kronosq").exists()
+    assert not (root / "share/doc/kronosq").exists() and not (root / "share/kronosq").exists()
     make("uninstall", f"DESTDIR={tmp_path}", f"PREFIX={prefix}")
 
 
@@ -60,6 +62,17 @@ def test_installed_units_start_the_installed_programs(tmp_path):
     found = sorted((tmp_path / "lib/systemd/system").iterdir())
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *found], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_an_installed_worker_finds_the_model_that_came_with_it(tmp_path):
+    make("install", f"PREFIX={tmp_path}")
+    done = subprocess.run([tmp_path / "bin/kronosq-worker", "--check"], env=environment(), capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
+    for path in (tmp_path / "share/kronosq").rglob("config.json"):
+        path.unlink()
+    (tmp_path / "share/kronosq/models/kronos-demo").rename(tmp_path / "elsewhere")
+    done = subprocess.run([tmp_path / "bin/kronosq-worker", "--check"], env=environment(), capture_output=True, text=True, timeout=20)
+    assert done.returncode == 78 and "the bundled kronos-demo is neither in" in done.stderr
 
 
 def test_installing_over_a_running_version_leaves_the_running_program_alone(tmp_path):
