@@ -78,7 +78,7 @@ def test_after_a_promotion_every_request_completes_once_in_the_new_history(pair)
             wait_for(lambda: replica.command("PUBSUB", "NUMPAT") >= 1, 10, "events are recorded")
 
     def ended(key):
-        """404: the new Redis never heard of it. The client asks again, as http.md tells it to."""
+        """404: the new Redis never heard of it. The client asks again, as the contract tells it to."""
         reply = service.get(f"/v1/tasks/{ids[key]}?wait=1")
         if reply.status == 404:
             ids[key] = submit_until_accepted(service, key, requests[key])
