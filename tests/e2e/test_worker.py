@@ -537,7 +537,7 @@ def run_to_end(service, *arguments):
 
 
 @pytest.mark.parametrize("flags, word", [
-    ((), "--model"),
+    (("--tokenizer", MODELS / "tiny-seed7/tokenizer"), "KRONOS_MODEL_PATH"),
     (("--model", "/nonexistent", "--tokenizer", "/nonexistent"), "/nonexistent"),
     (("--model", MODELS / "tiny-seed7/model", "--queues", "urgent,soon"), "KRONOS_QUEUES"),
     (("--model", MODELS / "tiny-seed7/model", "--device", "cuda"), "KRONOS_DEVICE"),
