@@ -4,7 +4,7 @@ import signal
 import time
 
 import pytest
-from fleet import CRASH_SEED, Fleet, is_stopped
+from fleet import CRASH_SEED, Fleet, is_started, is_stopped
 from kronosq import single_body, wait_for
 from oracle import PREFIX, Recorder
 
@@ -259,7 +259,12 @@ def test_a_task_that_kills_three_workers_is_failed_and_its_neighbours_complete(f
     assert fleet.counts["worker kills"] == 3
     client.all_ended(neighbours, 40)
     assert {client.state(task_id) for task_id in neighbours} == {"completed"}
-    assert all(member.is_up for member in fleet.workers)
+
+    def is_whole():  # the last one killed may still be on its way back
+        fleet.tend()
+        return all(member.is_up and is_started(member.process) for member in fleet.workers)
+    wait_for(is_whole, 10, "every worker is up again")
+    assert fleet.counts["worker kills"] == 3
 
 
 def test_twenty_workers_that_come_and_go_complete_every_task_once(fleet):
