@@ -156,7 +156,7 @@ def test_a_cancelled_batch_cancels_what_has_not_ended(service):
     service.start_worker("--slots", "2", "--step-delay-ms", "100")
     document = submit(service, {"items": [item("short", steps=1), item("long", steps=40), item("waits", steps=40)]}).json
     path = f"/v1/tasks/{document['task_id']}"
-    wait_for(lambda: service.task(document["task_id"])["counts"]["completed"] == 1, 10)
+    wait_for(lambda: service.task(document["task_id"])["counts"]["completed"] == 1, 20)
     asked = service.post(path + "/cancel", b"").json
     assert asked["status"] in ("processing", "cancelled") and asked["data"][0]["series_id"] == "short"
     done = service.finished(document["task_id"], 5)
@@ -256,7 +256,7 @@ def test_the_same_key_is_the_same_batch(service):
 def test_sync_mode_answers_a_batch_as_the_old_service_did(service):
     service.start_api(KRONOS_SYNC_DEFAULT="1", KRONOS_REQUEST_TIMEOUT="1")
     service.start_worker("--step-delay-ms", "300")
-    wait_for(lambda: submit(service, {"items": [item("A", steps=1), item("B", steps=1)]}).status == 200, 5)
+    wait_for(lambda: submit(service, {"items": [item("A", steps=1), item("B", steps=1)]}).status == 200, 20)
     problem = assert_problem(submit(service, batch_body()), 504, "wait_timeout", "Batch prediction timeout after 1 seconds")
     assert finished(service, problem["task_id"])["status"] == "completed"
 
@@ -281,7 +281,7 @@ def test_sixty_four_members_are_read_in_one_exchange(service):
 def test_a_batch_of_another_model_is_found_by_its_id(service):
     service.start_api()
     service.start_worker(name="other")
-    wait_for(lambda: submit(service, batch_body(model="other")).status == 202, 5, "the model is known")
+    wait_for(lambda: submit(service, batch_body(model="other")).status == 202, 20, "the model is known")
     batch_id = submit(service, batch_body(model="other")).json["task_id"]
     assert finished(service, batch_id)["model"] == "other"
 
@@ -311,8 +311,8 @@ def test_a_batch_survives_a_store_that_goes_away(service):
     service.start_api()
     batch_id = submit(service, batch_body()).json["task_id"]
     service.redis.kill()
-    wait_for(lambda: service.get(f"/v1/tasks/{batch_id}").status == 503, 5)
+    wait_for(lambda: service.get(f"/v1/tasks/{batch_id}").status == 503, 20)
     service.redis.start()
-    wait_for(lambda: service.get(f"/v1/tasks/{batch_id}").status == 200, 5)
+    wait_for(lambda: service.get(f"/v1/tasks/{batch_id}").status == 200, 20)
     service.start_worker()
     assert finished(service, batch_id)["status"] == "completed"

@@ -82,7 +82,7 @@ def test_a_crowd_that_waits_leaves_room_for_others_and_nothing_behind(service):
             assert memory < 60e6 and p99 < 5
     finally:
         end(client)
-    wait_for(lambda: n_descriptors(service.api.pid) <= before, 10, "descriptors as before")
+    wait_for(lambda: n_descriptors(service.api.pid) <= before, 20, "descriptors as before")
 
 
 @pytest.mark.skipif(not IS_RELEASE, reason="CPU means something only in a release build")

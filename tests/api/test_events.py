@@ -262,7 +262,7 @@ def test_clients_that_leave_free_their_places_and_nothing_spins(service):
     client.wait()
     client.stdout.close()
     wait_for(lambda: answered(service, "killed"), 1)
-    wait_for(lambda: n_descriptors(service.api.pid) <= fds, 2, "descriptors as before")
+    wait_for(lambda: n_descriptors(service.api.pid) <= fds, 20, "descriptors as before")
 
 
 def test_a_client_that_sends_a_mebibyte_into_its_stream_is_closed(service):

@@ -2,13 +2,15 @@
 
 No worker and no task: a request that slipped past the guard would be seen by the second reply it causes.
 """
+import math
 import resource
 import socket
+import statistics
 import time
 
 import pytest
 
-from kronosq import FULL, single_body, wait_for
+from kronosq import FULL, at_best, single_body, wait_for
 from raw_http import Raw, assert_problem, elapsed, get, head, post
 
 SMUGGLED = get("/smuggled")
@@ -18,7 +20,7 @@ SMUGGLED = get("/smuggled")
 def api(request):
     import kronosq
     made = kronosq.Service().start_redis()
-    made.start_api(KRONOS_HEADER_TIMEOUT="1", KRONOS_BODY_TIMEOUT="1.5")
+    made.start_api()
     yield made
     complaints = made.close()
     made.remove()
@@ -106,7 +108,7 @@ def test_paths_match_byte_for_byte(api, path):
 def test_a_block_that_is_not_http_is_refused_at_once(api, data):
     started = time.monotonic()
     refused(api, data, 400, "malformed_request")
-    assert elapsed(started) < 0.9, "waited for the end of a block that cannot become good"
+    assert elapsed(started) < 9, "waited for the end of a block that cannot become good: a head has 10 s"
 
 
 def test_versions_other_than_1_0_and_1_1_are_named(api):
@@ -141,11 +143,11 @@ def test_blocks_and_targets_have_limits(api):
 
 
 def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(api):
-    started = time.monotonic()
     with Raw(api.port) as raw:
         raw.send(length_block(f"Content-Length: {11 * 1024 * 1024}"))
-        assert assert_problem(raw.reply(), 413, "body_too_large")["limit_bytes"] == 10 * 1024 * 1024
-        assert elapsed(started) < 0.5
+        reply = raw.reply()
+        assert assert_problem(reply, 413, "body_too_large")["limit_bytes"] == 10 * 1024 * 1024
+        assert reply.seconds < 9, "waited for a part of the body: it has 30 s, the head 10"
 
 
 def test_a_client_that_sends_all_of_a_body_too_large_reads_the_413(api):
@@ -206,7 +208,7 @@ def test_submits_may_be_pipelined_and_cut_anywhere(api):
         with Raw(api.port) as raw:
             raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.send(data[:cut])
-            wait_for(raw.was_read, 2, "the first part has been read")
+            wait_for(raw.was_read, 20, "the first part has been read")
             raw.send(data[cut:])
             replies = [raw.reply() for _ in range(3)]
             assert [(r.status, r.headers["x-request-id"]) for r in replies] == [(202, "one"), (202, "two"), (200, "three")]
@@ -275,11 +277,11 @@ def test_a_request_id_is_echoed_when_it_is_fit_to_be(api):
 
 def slow_clients(service, pause, limit):
     """One stops in the middle of its head; two go on, a byte at a time, in head and body. {name: (seconds until
-    closed, what it read)}; others are answered meanwhile."""
+    closed, what it read)}, and how many seconds others waited for an answer meanwhile."""
     clients = {"half": (Raw(service.port).send("GET /v1/healthz HT"), b""), "drip": (Raw(service.port).send("G"), b"E"),
                "body": (Raw(service.port).send(length_block("Content-Length: 100") + "{"), b" ")}
     started = time.monotonic()
-    closed = {}
+    closed, waited = {}, []
     while len(closed) < len(clients) and elapsed(started) < limit:
         for name, (raw, more) in clients.items():
             if name in closed:
@@ -293,27 +295,33 @@ def slow_clients(service, pause, limit):
             except (ConnectionResetError, BrokenPipeError):
                 data = b""
             closed[name] = (elapsed(started), data)
-        asked = time.monotonic()
-        assert service.get("/v1/healthz").status == 200
-        assert elapsed(asked) < 0.25  # 50 ms without sanitizers
+        reply = service.get("/v1/healthz")
+        assert reply.status == 200
+        waited.append(reply.seconds)
         time.sleep(pause)  # the pace of such clients, no wait for anything
     for raw, _ in clients.values():
         raw.close()
-    return closed
+    return closed, waited
 
 
-def test_slow_heads_and_bodies_are_cut_off_and_disturb_nobody(api):
+def test_slow_heads_and_bodies_are_cut_off_and_disturb_nobody(service):
     """header-timeout 1 s, body-timeout 1.5 s: deadlines, which a byte now and then does not push back."""
-    closed = slow_clients(api, 0.1, 5)
-    assert 0.9 < closed["half"][0] < 1.6 and b"408 " in closed["half"][1]
-    assert 0.9 < closed["drip"][0] < 1.6 and b"408 " in closed["drip"][1]
-    assert 1.4 < closed["body"][0] < 2.2
+    service.start_api(KRONOS_HEADER_TIMEOUT="1", KRONOS_BODY_TIMEOUT="1.5")
+
+    def late():
+        """By how much the worst of the three was closed too late; never may one be too early."""
+        closed, waited = slow_clients(service, 0.1, 10)
+        assert b"408 " in closed["half"][1] and b"408 " in closed["drip"][1]
+        over = [closed[name][0] - limit for name, limit in (("half", 1), ("drip", 1), ("body", 1.5))]
+        assert min(over) > -0.1, closed
+        return max(over) if statistics.median(waited) < 0.25 else math.inf  # 50 ms without sanitizers
+    at_best(late, 0.6)
 
 
 @pytest.mark.skipif(not FULL, reason="30 seconds: scripts/test --full")
 def test_by_default_a_head_has_ten_seconds_and_a_body_thirty(service):
     service.start_api()
-    closed = slow_clients(service, 1, 40)
+    closed, _ = slow_clients(service, 1, 40)
     assert 9.9 < closed["half"][0] < 12 and 9.9 < closed["drip"][0] < 12 and 29.9 < closed["body"][0] < 32, closed
     assert all(data == b"" or b" 408 " in data for _, data in closed.values())
 
@@ -330,7 +338,7 @@ def test_a_body_that_ends_early_is_no_request(api):
 
 def test_every_refusal_is_one_log_line_and_a_warning(api):
     refused(api, get("/v1/healthz", "X-Request-ID: framing-log", "no colon"), 400, "malformed_request")
-    lines = wait_for(lambda: api.api.log_lines(request_id="framing-log"), 2)
+    lines = wait_for(lambda: api.api.log_lines(request_id="framing-log"), 20)
     assert len(lines) == 1
     assert lines[0]["level"] == "WARNING" and lines[0]["message"] == "request completed" and lines[0]["status_code"] == 400
 
@@ -341,11 +349,11 @@ def test_connections_over_the_limit_are_closed_and_the_others_served(service):
     for raw in kept:
         assert raw.send(get("/v1/healthz")).reply().status == 200
     with Raw(service.port) as surplus:
-        assert surplus.is_closed(2)
+        assert surplus.is_closed()
     for raw in kept:
         assert raw.send(get("/v1/healthz")).reply().status == 200
     kept.pop().close()
-    wait_for(lambda: service_answers(service), 2, "the place is free again")
+    wait_for(lambda: service_answers(service), 20, "the place is free again")
 
 
 def test_the_four_thousand_and_ninety_seventh_connection_is_closed(service):
@@ -361,12 +369,10 @@ def test_the_four_thousand_and_ninety_seventh_connection_is_closed(service):
             assert raw.send(get("/v1/healthz")).reply().status == 200
         for _ in range(3):
             with Raw(service.port) as surplus:
-                assert surplus.is_closed(5)
-        started = time.monotonic()
-        assert opened[1].send(get("/v1/healthz")).reply().status == 200
-        assert elapsed(started) < 0.25
+                assert surplus.is_closed()
+        at_best(lambda: opened[1].send(get("/v1/healthz")).reply().seconds, 0.25)
         opened.pop().close()
-        wait_for(lambda: service_answers(service), 2, "the place is free again")
+        wait_for(lambda: service_answers(service), 20, "the place is free again")
     finally:
         for raw in opened:
             raw.close()
@@ -381,7 +387,7 @@ def service_answers(service):
 
 
 def test_an_idle_connection_is_closed(service):
-    service.start_api(KRONOS_IDLE_TIMEOUT="0.5")
+    service.start_api(KRONOS_IDLE_TIMEOUT="1.5")
     with Raw(service.port) as silent, Raw(service.port) as used:
         assert used.send(get("/v1/healthz")).reply().status == 200
-        assert silent.is_closed(3) and used.is_closed(3)
+        assert silent.is_closed(9) and used.is_closed(9)  # after 60 by default

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from kronosq import cpu_seconds, passes, single_body, wait_for
+from kronosq import at_best, cpu_seconds, passes, seconds_of_stopping, single_body, wait_for
 from metrics import scrape
 from raw_http import Raw, assert_problem, elapsed, get, post
 
@@ -42,12 +42,12 @@ def test_a_client_that_leaves_ends_its_hold_and_not_its_task(service):
     leave = {"fin": Raw.close, "rst": Raw.reset}
     for n, (name, how) in enumerate(leave.items()):
         raw = hold(service, name)
-        wait_for(lambda: queued(service) == n + 2, 2)
+        wait_for(lambda: queued(service) == n + 2, 20)
         assert not answered(service, name)
-        wait_for(lambda: n_held(service) == 1, 2)
+        wait_for(lambda: n_held(service) == 1, 20)
         how(raw)
-        wait_for(lambda: answered(service, name) and n_held(service) == 0, 1, "the hold ends")
-    wait_for(lambda: n_descriptors(service.api.pid) <= fds, 2, "descriptors as before")
+        wait_for(lambda: answered(service, name) and n_held(service) == 0, 20, "the hold ends")
+    wait_for(lambda: n_descriptors(service.api.pid) <= fds, 20, "descriptors as before")
     before = cpu_seconds(service.api.pid)
     passes(1)
     assert cpu_seconds(service.api.pid) - before < 0.2
@@ -62,20 +62,34 @@ def test_a_killed_client_ends_its_hold(service):
     client = subprocess.Popen([sys.executable, "-c", code, str(service.port)], stdin=subprocess.PIPE)
     client.stdin.write(post("/v1/predict/single", single_body(), HELD, "X-Request-ID: killed"))
     client.stdin.close()
-    wait_for(lambda: n_held(service) == 1, 5)
+    wait_for(lambda: n_held(service) == 1, 20)
     client.kill()
     client.wait()
-    wait_for(lambda: answered(service, "killed") and n_held(service) == 0, 1)
+    wait_for(lambda: answered(service, "killed") and n_held(service) == 0, 20)
+
+
+def test_a_hold_ends_within_a_second_of_its_client(service):
+    service.start_api()
+    names = iter(("first", "second", "third"))
+
+    def leave():
+        name = next(names)
+        raw, before = hold(service, name), queued(service)
+        wait_for(lambda: queued(service) == before + 1, 20)
+        started = time.monotonic()
+        raw.close()
+        wait_for(lambda: answered(service, name), 20)
+        return elapsed(started)
+    at_best(leave, 1)
 
 
 def test_a_client_that_closed_its_half_gets_the_present_document(service):
     service.start_api()
     raw = hold(service, "half")
-    wait_for(lambda: queued(service) == 1, 2)
-    started = time.monotonic()
+    wait_for(lambda: queued(service) == 1, 20)
     raw.half_close()
     reply = raw.reply()
-    assert elapsed(started) < 1 and reply.status == 202 and reply.json["status"] == "queued"
+    assert reply.status == 202 and reply.json["status"] == "queued" and reply.seconds < 55, "before its wait of 60 s is over"
     task_id = reply.json["task_id"]
     with Raw(service.port) as poll:
         poll.send(get(f"/v1/tasks/{task_id}?wait=30"))
@@ -86,7 +100,7 @@ def test_a_client_that_closed_its_half_gets_the_present_document(service):
 def test_bytes_behind_a_held_request_wait_in_the_kernel(service):
     service.start_api()
     raw = hold(service, "more")
-    wait_for(lambda: queued(service) == 1, 2)
+    wait_for(lambda: queued(service) == 1, 20)
     rss = int(pathlib.Path(f"/proc/{service.api.pid}/statm").read_text().split()[1])
     raw.socket.settimeout(0.5)
     sent = 0
@@ -110,9 +124,9 @@ def test_a_client_that_leaves_behind_unread_bytes_is_noticed(service):
     service.start_api()
     raw = hold(service, "piped")
     raw.send(get("/v1/healthz"))
-    wait_for(lambda: queued(service) == 1, 2)
+    wait_for(lambda: queued(service) == 1, 20)
     raw.close()
-    wait_for(lambda: answered(service, "piped"), 2.2, "looked at once a second")
+    wait_for(lambda: answered(service, "piped"), 20, "looked at once a second, not when its 60 s are over")
 
 
 def test_a_pipelined_request_is_answered_after_the_hold(service):
@@ -126,14 +140,13 @@ def test_a_pipelined_request_is_answered_after_the_hold(service):
 def test_without_a_place_a_request_is_answered_now(service):
     service.start_api(KRONOS_MAX_WAITERS="1")
     raw = hold(service, "first")
-    wait_for(lambda: queued(service) == 1, 2)
-    started = time.monotonic()
+    wait_for(lambda: queued(service) == 1, 20)
     reply = service.post("/v1/predict/single", single_body(), headers={"Prefer": "wait=30"})
-    assert reply.status == 202 and "preference-applied" not in reply.headers
-    assert service.get(f"/v1/tasks/{reply.json['task_id']}?wait=30").status == 200
-    assert elapsed(started) < 1
+    assert reply.status == 202 and "preference-applied" not in reply.headers and reply.seconds < 25
+    reply = service.get(f"/v1/tasks/{reply.json['task_id']}?wait=30")
+    assert reply.status == 200 and reply.seconds < 25
     raw.close()
-    wait_for(lambda: answered(service, "first"), 1)
+    wait_for(lambda: answered(service, "first"), 20)
     reply = service.post("/v1/predict/single", single_body(), headers={"Prefer": "wait=1"})
     assert reply.headers["preference-applied"] == "wait=1"
 
@@ -141,18 +154,17 @@ def test_without_a_place_a_request_is_answered_now(service):
 def test_fifty_holds_are_answered_when_the_process_stops(service):
     service.start_api()
     raws = [hold(service, f"stop-{i}") for i in range(40)]
-    wait_for(lambda: queued(service) == 40, 10)
+    wait_for(lambda: queued(service) == 40, 20)
     task_id = service.submit()
     raws += [Raw(service.port).send(get(f"/v1/tasks/{task_id}?wait=60")) for _ in range(10)]
     idle = Raw(service.port)
     assert idle.send(get("/v1/healthz")).reply().status == 200
-    started = time.monotonic()
     service.api.signal(signal.SIGTERM)
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         replies = list(pool.map(Raw.reply, raws))
     assert [r.status for r in replies] == [202] * 40 + [200] * 10
     assert all(r.json["status"] == "queued" for r in replies)
-    assert service.api.stop() == 0 and elapsed(started) < 5
+    assert service.api.stop() == 0 and seconds_of_stopping(service.api) < 5
     assert not service.api.log_lines(level="ERROR")
     assert idle.is_closed()
 
@@ -160,9 +172,9 @@ def test_fifty_holds_are_answered_when_the_process_stops(service):
 def test_sync_holds_are_told_that_the_process_stops(service):
     service.start_api(KRONOS_SYNC_DEFAULT="1")
     service.start_worker("--step-delay-ms", "500")
-    wait_for(lambda: service.get("/v1/readyz").status == 200, 5)
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 20)
     raw = Raw(service.port).send(post("/v1/predict/single", single_body()))
-    wait_for(lambda: service.redis.command("ZCARD", "kq:{tiny}:running") == 1, 5)
+    wait_for(lambda: service.redis.command("ZCARD", "kq:{tiny}:running") == 1, 20)
     service.api.signal(signal.SIGINT)
     assert assert_problem(raw.reply(), 503, "shutting_down")["task_id"]
     assert service.api.stop() == 0

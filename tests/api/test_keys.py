@@ -5,14 +5,13 @@ import os
 import re
 import signal
 import subprocess
-import time
 
 import pytest
 
 import kronosq
 from api_keys import KeysFile, bearer
 from kronosq import BUILD, environment, single_body, wait_for
-from raw_http import Raw, assert_problem, elapsed, get, head, post
+from raw_http import Raw, assert_problem, get, head, post
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -35,7 +34,7 @@ def hup(service, **line):
     """Send HUP; the log line that tells what became of it."""
     n = len(service.api.log_lines(**line))
     service.api.signal(signal.SIGHUP)
-    return wait_for(lambda: service.api.log_lines(**line)[n:], 5)[0]
+    return wait_for(lambda: service.api.log_lines(**line)[n:], 20)[0]
 
 
 def test_without_a_known_key_nobody_comes_in(keyed):
@@ -108,10 +107,9 @@ def test_a_key_has_a_highest_priority(keyed):
 def test_a_bad_key_is_refused_before_its_body_was_sent(keyed):
     for lines, status, code in [([], 401, "unauthenticated"), ([f"Authorization: {keyed.r['Authorization']}"], 403, "forbidden_scope")]:
         with Raw(keyed.port) as raw:
-            began = time.monotonic()
             reply = raw.send(head("POST", "/v1/predict/single", "Content-Type: application/json", f"Content-Length: {9 << 20}", *lines)).reply()
-            assert elapsed(began) < 0.5
             assert_problem(reply, status, code)
+            assert reply.seconds < 9, "a body has 30 s"
             assert reply.headers["connection"] == "close" and raw.is_closed()
 
 
@@ -152,7 +150,7 @@ def test_to_others_a_task_is_not_there_in_any_state(keyed):
             same(keyed, method, path, task_id, keyed.b)
     assert keyed.get(f"/v1/tasks/{single}/result", headers=keyed.a).status == 200
     keyed.redis.command("PEXPIRE", f"kq:{{tiny}}:task:{single}", 1)  # its life is over
-    wait_for(lambda: keyed.get(f"/v1/tasks/{single}", headers=keyed.a).status == 410, 5)
+    wait_for(lambda: keyed.get(f"/v1/tasks/{single}", headers=keyed.a).status == 410, 20)
     for method, path in OF_A_TASK:
         same(keyed, method, path, single, keyed.b)
     assert keyed.request("DELETE", f"/v1/tasks/{batch['task_id']}", headers=keyed.a).status == 204

@@ -121,7 +121,7 @@ def test_estimates_are_compared_with_what_came_true(service):
         service.finished(service.submit())
         return scrape(service).sum("kronos_eta_error_ratio_count", model="tiny")
 
-    wait_for(another, 10, "a task whose end was estimated")  # the first ones may come before the API knows the worker
+    wait_for(another, 20, "a task whose end was estimated")  # the first ones may come before the API knows the worker
     moves(service, "kronos_eta_error_ratio_sum", by=0.25)
 
 
@@ -139,7 +139,7 @@ def test_what_waits_and_what_is_held_is_seen(service):
     assert backlog != backlog  # NaN: nobody can tell
     moves(service, "kronos_queue_oldest_age_seconds", by=0.05, queue="low")
     held.close()
-    wait_for(lambda: scrape(service).get("kronos_http_held_requests") == 0, 5)
+    wait_for(lambda: scrape(service).get("kronos_http_held_requests") == 0, 20)
 
 
 def test_streams_are_counted_while_they_are_open_and_answered_when_they_end(service):
@@ -148,7 +148,7 @@ def test_streams_are_counted_while_they_are_open_and_answered_when_they_end(serv
     stream = EventStream(service.port, task)
     moves(service, "kronos_http_streams")
     assert service.post(f"/v1/tasks/{task}/cancel", b"").status == 200
-    wait_for(lambda: scrape(service).get("kronos_http_streams") == 0, 5)
+    wait_for(lambda: scrape(service).get("kronos_http_streams") == 0, 20)
     moves(service, "kronos_http_responses_total", route="/v1/tasks/{id}/events", code="200")
     stream.close()
 
@@ -206,7 +206,7 @@ def test_who_was_let_in_or_not_is_counted_by_key(service, tmp_path):
 def test_a_sync_request_that_takes_too_long_is_a_timeout(service):
     service.start_api(KRONOS_SYNC_DEFAULT=1, KRONOS_REQUEST_TIMEOUT=1)
     service.start_worker("--step-delay-ms", "300")
-    wait_for(lambda: service.get("/v1/readyz").status == 200, 10)
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 20)
     assert service.post("/v1/predict/single", single_body()).status == 504
     page = scrape(service)
     assert page.get("kronos_timeouts_total", endpoint="/v1/predict/single") == 1
@@ -220,7 +220,7 @@ def test_what_was_lost_and_found_again_is_counted(service):
     assert service.redis.command("LPOP", "kq:{tiny}:list:normal")
     moves(service, "kronos_recovered_total", kind="lost_pop")
     worker = service.start_worker("--step-delay-ms", "200")
-    wait_for(lambda: service.redis.command("ZCARD", "kq:{tiny}:running"), 10)
+    wait_for(lambda: service.redis.command("ZCARD", "kq:{tiny}:running"), 20)
     worker.kill()
     task = service.redis.command("ZRANGE", "kq:{tiny}:running", 0, 0)[0]
     service.redis.command("HSET", "kq:{tiny}:boot", "hold_until_ms", 0)  # as if Redis had run for long
@@ -236,7 +236,7 @@ def test_a_worker_that_lost_its_lease_is_counted_as_fenced(service):
     service.start_api()
     service.start_worker("--step-delay-ms", "200")
     task = service.submit()
-    wait_for(lambda: service.task(task)["status"] == "processing", 10)
+    wait_for(lambda: service.task(task)["status"] == "processing", 20)
     service.redis.command("HINCRBY", "kq:{tiny}:task:" + task, "fence", 1)
     moves(service, "kronos_fenced_total")
 
@@ -297,7 +297,7 @@ def test_without_redis_a_scrape_is_answered_and_no_counter_falls(service):
     before = scrape(service)
     assert before.get("kronos_redis_up") == 1
     service.redis.kill()
-    wait_for(lambda: scrape(service).get("kronos_redis_up") == 0, 5)
+    wait_for(lambda: scrape(service).get("kronos_redis_up") == 0, 20)
     for _ in range(2):
         service.get("/v1/healthz")
     away = scrape(service)
@@ -309,7 +309,7 @@ def test_without_redis_a_scrape_is_answered_and_no_counter_falls(service):
     assert away.sum("kronos_http_responses_total", route="/v1/healthz") == 2
     assert away.get("kronos_queue_depth", model="tiny", queue="normal") is None
     service.redis.start()
-    back = wait_for(lambda: (lambda s: s if s.get("kronos_redis_up") == 1 else None)(scrape(service)), 10)
+    back = wait_for(lambda: (lambda s: s if s.get("kronos_redis_up") == 1 else None)(scrape(service)), 20)
     assert back.sum("kronos_http_responses_total", route="/v1/healthz") == 2
     assert back.sum("kronos_http_responses_total", route="/v1/models") == 5
     assert back.sum("kronos_redis_errors_total") > 0
@@ -350,6 +350,6 @@ def test_what_somebody_else_wrote_into_the_sums_does_no_harm(service, field, val
     assert page.sum("kronos_http_responses_total", route="/v1/models") == 1
     service.redis.command("DEL", "kq:{@metrics}:sum")
     service.redis.command("SET", "kq:{@metrics}:sum", "a string")
-    wait_for(lambda: scrape(service).get("kronos_redis_up") == 0, 5)  # it cannot tell
+    wait_for(lambda: scrape(service).get("kronos_redis_up") == 0, 20)  # it cannot tell
     service.redis.command("DEL", "kq:{@metrics}:sum")
-    wait_for(lambda: scrape(service).get("kronos_redis_up") == 1, 5)
+    wait_for(lambda: scrape(service).get("kronos_redis_up") == 1, 20)

@@ -36,7 +36,7 @@ def old(service):
     service.start_api("--sync-default")
     service.start_worker()
     client = KronosClient(f"http://127.0.0.1:{service.port}")
-    wait_for(lambda: client.readiness()[0] == "ok", 10)
+    wait_for(lambda: client.readiness()[0] == "ok", 20)
     return client
 
 
@@ -130,7 +130,7 @@ def test_unknown_paths_and_methods_have_the_texts_of_fastapi(old):
 def test_without_a_model_the_client_is_told_to_wait(service):
     service.start_api("--sync-default")
     client = KronosClient(f"http://127.0.0.1:{service.port}")
-    wait_for(lambda: service.get("/v1/readyz").json["redis"] == "ok", 10)
+    wait_for(lambda: service.get("/v1/readyz").json["redis"] == "ok", 20)
     with pytest.raises(Unavailable) as refused:
         client.predict(**series())
     assert str(refused.value) == "Model not ready"
@@ -140,7 +140,7 @@ def test_a_forecast_that_takes_too_long_ends_in_the_old_sentence(service):
     service.start_api("--sync-default", "--request-timeout", "1")
     service.start_worker("--step-delay-ms", "400")
     client = KronosClient(f"http://127.0.0.1:{service.port}")
-    wait_for(lambda: client.readiness()[0] == "ok", 10)
+    wait_for(lambda: client.readiness()[0] == "ok", 20)
     with pytest.raises(TimedOut) as late:
         client.predict(**series())
     assert str(late.value) == "Prediction timeout after 1 seconds"

@@ -141,7 +141,7 @@ def test_workers_are_shown_with_what_they_do(service):
     assert shown["state"] == "idle" and shown["pid"] == worker.pid and shown["model"] == "tiny" and shown["slots"] == 4
     assert shown["tasks"] == 0 and shown["slots_busy"] == 0 and shown["rss_bytes"] > 1e6 and TIME.match(shown["heartbeat_at"])
     ids = [service.submit(single_body(steps=24)) for _ in range(2)]  # longer than the 5 s between beats
-    wait_for(lambda: workers(service)[0]["state"] == "busy", 10)
+    wait_for(lambda: workers(service)[0]["state"] == "busy", 20)
     shown, = workers(service)
     assert shown["tasks"] == 2 and shown["slots_busy"] == 2
     for task_id in ids:
@@ -157,7 +157,7 @@ def test_a_quiet_worker_claims_nothing_until_it_is_resumed(service):
     assert reply.status == 204 and reply.body == b""
     assert workers(service)[0]["state"] == "quiet"
     beat = workers(service)[0]["heartbeat_at"]
-    wait_for(lambda: workers(service)[0]["heartbeat_at"] != beat, 10, "the next beat")
+    wait_for(lambda: workers(service)[0]["heartbeat_at"] != beat, 20, "the next beat")
     task_id = service.submit()
     assert service.task(task_id, wait=2)["status"] == "queued"
     assert post(service, f"/v1/workers/{worker_id}/resume").status == 204
@@ -219,7 +219,7 @@ def test_health_in_detail_is_the_old_document_and_more(service):
 
 def test_without_redis_operators_are_told_so(service):
     service.start_api()
-    wait_for(lambda: service.get("/v1/readyz").json["redis"] == "ok", 5)
+    wait_for(lambda: service.get("/v1/readyz").json["redis"] == "ok", 20)
     service.redis.kill()
     document = service.get("/v1/healthz/detailed")
     assert document.status == 200 and document.json["status"] == "degraded" and document.json["checks"]["redis"]["status"] == "unhealthy"

@@ -37,7 +37,7 @@ def test_a_refused_peer_is_told_before_it_has_sent_its_body(service):
     began = time.monotonic()
     reply = ask(service, head("POST", "/v1/predict/single", "Content-Type: application/json", f"Content-Length: {9 << 20}"))
     assert_problem(reply, 403, "not_whitelisted")
-    assert elapsed(began) < 1
+    assert elapsed(began) < 9, "a body has 30 s"
 
 
 def test_a_peer_is_judged_before_its_key_and_a_header_changes_no_address(service, tmp_path):

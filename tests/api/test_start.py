@@ -51,7 +51,7 @@ def test_a_redis_that_may_lose_tasks_is_refused_unless_allowed(service):
     assert status == 78 and "appendonly" in log
     service.start_api("--allow-volatile")
     assert any("may lose" in line["message"] for line in service.api.log_lines(level="WARNING"))
-    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 3)
+    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 20)
 
 
 def test_check_version_help_and_print_config_start_nothing(service):
@@ -131,10 +131,10 @@ def test_hup_reads_the_log_level_again(service, tmp_path):
         if service.redis.command("CLIENT", "LIST").count("name=kronosq-api") >= 2:
             service.api.signal(signal.SIGHUP)
         return service.api.log_lines(log_level="INFO")
-    wait_for(level_is_read, 10)
+    wait_for(level_is_read, 20)
     config.write_text("nonsense\n")
     service.api.signal(signal.SIGHUP)
-    wait_for(lambda: service.api.log_lines(level="ERROR"), 5)
+    wait_for(lambda: service.api.log_lines(level="ERROR"), 20)
     assert service.api.is_running(), "a bad file changes nothing"
     assert service.api.stop() == 0
 
@@ -154,9 +154,9 @@ def test_a_broken_pipe_does_not_end_it(service):
 def test_signals_work_as_process_one(service):
     api = kronosq.Process("api-pid1", ["unshare", "-Urpf", "--kill-child", API, "--listen", "127.0.0.1:0", "--redis", service.redis.url], service.directory)
     service.processes.append(api)
-    line = wait_for(lambda: api.log_lines(event="listening"), 10)[0]
+    line = wait_for(lambda: api.log_lines(event="listening"), 20)[0]
     assert line["pid"] == 1
-    children = wait_for(lambda: open(f"/proc/{api.pid}/task/{api.pid}/children").read().split(), 5)
+    children = wait_for(lambda: open(f"/proc/{api.pid}/task/{api.pid}/children").read().split(), 20)
     subprocess.run(["kill", "-TERM", children[0]], check=True)
     assert api.popen.wait(5) == 0
     assert api.log_lines(message="stopped")

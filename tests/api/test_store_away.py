@@ -37,7 +37,7 @@ def test_every_request_is_answered_while_redis_is_away(service, how):
     else:
         service.redis.process.signal(signal.SIGCONT)
     back = time.monotonic()
-    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 5)
+    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 20)
     assert elapsed(back) < 2
     assert service.task(task_id)["status"] == "queued", "an accepted task is still there"
     service.start_worker()
@@ -52,7 +52,7 @@ def test_whatever_was_asked_is_answered_within_two_seconds_of_the_moment_redis_f
         headers = bearer(keys.add("a", "submit,admin", "urgent", rate))
     service.start_api(*(["--keys-file", keys.path] if rate else []))
     service.start_worker()
-    wait_for(lambda: service.get("/v1/readyz").status == 200, 5)
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 20)
     assert service.request("POST", "/v1/queues/tiny/all/pause", headers=headers).status == 204
     unknown = "3f0c1a52-8a4e-4d6b-9c1e-7b2f5a90d1c4"
 
@@ -80,18 +80,18 @@ def test_whatever_was_asked_is_answered_within_two_seconds_of_the_moment_redis_f
     for reply, seconds in answers:
         assert reply.status in (200, 503) and seconds < 2, (reply, seconds)
     assert [reply.status for reply, _ in answers[:6]] == [503] * 6
-    wait_for(lambda: posted("/v1/predict/single", single_body()).status == 202, 2)
+    wait_for(lambda: posted("/v1/predict/single", single_body()).status == 202, 20)
 
 
 def test_a_held_submit_keeps_its_id_when_redis_goes_away(service):
     service.start_api()
     raw = Raw(service.port).send(post("/v1/predict/single", single_body(), "Prefer: wait=30"))
-    wait_for(lambda: service.redis.command("ZCARD", "kq:{tiny}:queued:normal") == 1, 2)
+    wait_for(lambda: service.redis.command("ZCARD", "kq:{tiny}:queued:normal") == 1, 20)
     service.redis.kill()
     reply = raw.reply()
     assert reply.status == 202 and reply.json["status"] == "queued" and reply.json["queue"]["position"] is None
     service.redis.start()
-    wait_for(lambda: service.get(reply.headers["location"]).status == 200, 3)
+    wait_for(lambda: service.get(reply.headers["location"]).status == 200, 20)
 
 
 def test_the_api_starts_before_redis_does(service):
@@ -100,17 +100,17 @@ def test_the_api_starts_before_redis_does(service):
     assert service.get("/v1/healthz").status == 200
     assert_unavailable(service.post("/v1/predict/single", single_body()))
     service.redis.start()
-    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 3)
+    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 20)
 
 
 def test_a_redis_that_turns_out_to_lose_tasks_gets_none(service):
     service.redis.kill()
     service.start_api()
     service.redis.start()
-    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 3)
+    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 20)
     service.redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     service.redis.command("CLIENT", "KILL", "TYPE", "normal")
-    wait_for(lambda: service.api.log_lines(level="CRITICAL"), 5)
+    wait_for(lambda: service.api.log_lines(level="CRITICAL"), 20)
     assert "noeviction" in service.api.log_lines(level="CRITICAL")[0]["error_message"]
     assert_unavailable(service.post("/v1/predict/single", single_body()))
     assert service.get("/v1/healthz").status == 200
@@ -149,7 +149,7 @@ def test_submits_stop_before_the_memory_of_redis_is_used_up(service):
     limit_memory(0.5)
     service.submit()
     limit_memory(0.9)
-    wait_for(told, 5)
+    wait_for(told, 20)
     for headers in ({}, {"Idempotency-Key": "third"}):
         reply = service.post("/v1/predict/single", single_body(), headers=headers)
         assert_problem(reply, 503, "queue_full")
@@ -160,7 +160,7 @@ def test_submits_stop_before_the_memory_of_redis_is_used_up(service):
     assert service.finished(task_id)["status"] == "completed", "what is there goes on"
     assert len(told()) == 1
     service.redis.command("CONFIG", "SET", "maxmemory", "0")
-    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 5)
+    wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 20)
 
 
 def test_full_memory_refuses_submits_and_serves_the_rest(service):

@@ -19,7 +19,7 @@ def cancel(service, task_id):
 def running(service, **body):
     """A task that a slow worker has begun."""
     task_id = service.submit(single_body(**body))
-    wait_for(lambda: service.task(task_id)["status"] == "processing", 10)
+    wait_for(lambda: service.task(task_id)["status"] == "processing", 20)
     return task_id
 
 
@@ -29,7 +29,7 @@ def submit_apart(service, count, **body):
     for _ in range(count):
         ids.insert(0, service.submit(single_body(**body)))
         created = service.task(ids[0])["created_at"]
-        wait_for(lambda: time.time() * 1000 // 1 > timestamp_ms(created), 5)
+        wait_for(lambda: time.time() * 1000 // 1 > timestamp_ms(created), 20)
     return ids
 
 
@@ -208,13 +208,13 @@ def test_a_task_whose_life_is_over_is_gone_for_a_day_and_then_unknown(service):
     key = f"kq:{{tiny}}:task:{task_id}"
     assert 0 < service.redis.command("PTTL", key) <= 60_000
     service.redis.command("PEXPIRE", key, 1)  # the minute is over
-    wait_for(lambda: service.redis.command("EXISTS", key) == 0, 5)
+    wait_for(lambda: service.redis.command("EXISTS", key) == 0, 20)
     for method, path in (("GET", ""), ("GET", "?wait=5"), ("GET", "/result"), ("POST", "/cancel")):
         document = assert_problem(service.request(method, f"/v1/tasks/{task_id}{path}"), 410, "result_expired")
         assert document["finished_at"] == done["finished_at"] and document["task_status"] == "completed" and document["task_id"] == task_id
     assert task_id not in [t["task_id"] for t in list_of(service)["tasks"]]
     service.redis.command("PEXPIRE", f"kq:{{tiny}}:gone:{task_id}", 1)
-    wait_for(lambda: service.get(f"/v1/tasks/{task_id}").status == 404, 5)
+    wait_for(lambda: service.get(f"/v1/tasks/{task_id}").status == 404, 20)
 
 
 @pytest.mark.skipif(not FULL, reason="a minute: scripts/test --full")
@@ -284,7 +284,7 @@ def test_a_cursor_stays_good_while_tasks_come_and_go(service):
 def test_lists_of_several_models_are_one_list(service):
     service.start_api()
     service.redis.command("SADD", "kq:models", "other", "third")
-    wait_for(lambda: service.post("/v1/predict/single", single_body(model="third")).status == 202, 5)
+    wait_for(lambda: service.post("/v1/predict/single", single_body(model="third")).status == 202, 20)
     ids = [service.submit(single_body(model=("tiny", "other", "third")[i % 3])) for i in range(11)]
     everything = sum(walk(service, "limit=200"), [])
     assert everything == sorted(everything, key=lambda i: (service.task(i)["created_at"], i), reverse=True) and set(ids) < set(everything)

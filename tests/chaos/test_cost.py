@@ -80,7 +80,7 @@ def test_a_task_of_an_idle_worker_costs_four_round_trips_at_most(service):
     with Monitor(service.redis) as seen:
         for _ in range(n):
             task_id = service.submit(single_body(history=8, steps=1))
-            wait_for(lambda t=task_id: service.redis.command("HGET", f"{PREFIX}:task:{t}", "state") == "completed", 10)
+            wait_for(lambda t=task_id: service.redis.command("HGET", f"{PREFIX}:task:{t}", "state") == "completed", 20)
     counted = Counted(service, seen.commands)
     assert counted["claim"] >= n and counted["complete"] == n, counted.total
     assert counted.for_tasks <= 4 * n + 5, counted.total  # a BLPOP may end by its time-out meanwhile
@@ -112,7 +112,7 @@ def test_an_idle_worker_claims_within_two_milliseconds_of_the_submit(service):
             started = time.monotonic()
             task_id = service.submit(single_body(history=8, steps=1))
             sent_ms.append(1000 * (time.monotonic() - started))
-            wait_for(lambda t=task_id: service.redis.command("HGET", f"{PREFIX}:task:{t}", "state") == "completed", 10)
+            wait_for(lambda t=task_id: service.redis.command("HGET", f"{PREFIX}:task:{t}", "state") == "completed", 20)
     submitted, names = {}, names_of_scripts()
     for at, words in seen.commands:
         script = names.get(words[1]) if words[0].upper() == "EVALSHA" else None

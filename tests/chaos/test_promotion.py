@@ -69,13 +69,13 @@ def test_after_a_promotion_every_request_completes_once_in_the_new_history(pair)
         ids[key] = submit_until_accepted(service, key, body)
         if n == 70:  # what the master accepts from here on is never replicated
             offset = service.redis.command("ROLE")[1]
-            wait_for(lambda: replica.command("ROLE")[4] >= offset, 10, "the replica has the first 71")
+            wait_for(lambda: replica.command("ROLE")[4] >= offset, 20, "the replica has the first 71")
             replica.command("REPLICAOF", "NO", "ONE")
         if n == 80:
             service.redis.kill()
             proxy.lead_to(replica.socket_path)
             recorder = Recorder(replica)
-            wait_for(lambda: replica.command("PUBSUB", "NUMPAT") >= 1, 10, "events are recorded")
+            wait_for(lambda: replica.command("PUBSUB", "NUMPAT") >= 1, 20, "events are recorded")
 
     def ended(key):
         """404: the new Redis never heard of it. The client asks again, as the contract tells it to."""
@@ -108,7 +108,7 @@ def test_a_worker_does_not_write_to_a_redis_that_became_a_replica(pair):
     assert service.finished(service.submit())["status"] == "completed"
     service.redis.command("REPLICAOF", "127.0.0.1", "1")
     service.redis.command("CLIENT", "KILL", "TYPE", "normal")
-    wait_for(lambda: worker.log_lines(message="redis lost"), 10, "the worker notices")
+    wait_for(lambda: worker.log_lines(message="redis lost"), 20, "the worker notices")
     started = time.monotonic()
     refused = service.post("/v1/predict/single", single_body())
     assert refused.status == 503 and time.monotonic() - started < 5

@@ -96,7 +96,7 @@ def test_a_client_that_cancels_frees_the_worker_within_two_seconds(service):
     service.start_api()
     service.start_worker("--slots", "1", "--step-delay-ms", "300")
     first, second = service.submit(single_body(steps=24)), service.submit(single_body(steps=1))
-    wait_for(lambda: service.task(first)["status"] == "processing", 10)
+    wait_for(lambda: service.task(first)["status"] == "processing", 20)
     kronosq(service, "cancel", first)
     wait_for(lambda: service.task(first)["status"] == "cancelled", 2)
     assert service.finished(second, 5)["status"] == "completed"

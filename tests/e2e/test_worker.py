@@ -152,13 +152,13 @@ def start_worker_behind(service, proxy, *flags):
 
 def forget_restart(service):
     """After a restart of Redis sweeps spare all leases for one lease; say that it was long ago."""
-    wait_for(lambda: service.redis.command("HGET", f"{PREFIX}:boot", "run_id"), 10, "a first sweep")
+    wait_for(lambda: service.redis.command("HGET", f"{PREFIX}:boot", "run_id"), 20, "a first sweep")
     service.redis.command("HSET", f"{PREFIX}:boot", "hold_until_ms", "0")
 
 
 def finished_line(worker, task_id):
     """The one line a worker writes when a task has ended."""
-    return wait_for(lambda: worker.log_lines(message="task finished", task_id=task_id), 10, "the line of the task")[0]
+    return wait_for(lambda: worker.log_lines(message="task finished", task_id=task_id), 20, "the line of the task")[0]
 
 
 def test_a_task_completes_and_its_output_decodes(service, queue):
@@ -253,7 +253,7 @@ def test_a_second_term_does_not_wait_for_the_drain_time(service, queue):
     task_id = queue.submit("--horizon", 40)
     queue.running(task_id)
     worker.signal(signal.SIGTERM)
-    wait_for(lambda: worker.log_lines(message="stopping"), 10, "the worker drains")
+    wait_for(lambda: worker.log_lines(message="stopping"), 20, "the worker drains")
     assert worker.stop(10) == 0
     assert queue.status(task_id) == "queued"
 
@@ -271,9 +271,9 @@ def test_a_hint_that_comes_after_term_goes_back_to_its_list(service, queue, prox
     worker = start_worker_behind(service, proxy)
     proxy.hints_flow.clear()
     task_id = queue.submit()
-    wait_for(lambda: service.redis.command("LLEN", f"{PREFIX}:list:normal") == 0, 10, "BLPOP has taken the hint")
+    wait_for(lambda: service.redis.command("LLEN", f"{PREFIX}:list:normal") == 0, 20, "BLPOP has taken the hint")
     worker.signal(signal.SIGTERM)
-    wait_for(lambda: worker.log_lines(message="stopping"), 10, "the worker stops")
+    wait_for(lambda: worker.log_lines(message="stopping"), 20, "the worker stops")
     proxy.hints_flow.set()
     assert worker.popen.wait(10) == 0
     assert service.redis.command("LRANGE", f"{PREFIX}:list:normal", 0, -1) == [task_id]
@@ -285,7 +285,7 @@ def test_quiet_takes_nothing_new_and_finishes_what_it_has(service, queue):
     first = queue.submit("--horizon", 20)
     queue.running(first)
     worker.signal(signal.SIGTSTP)
-    wait_for(lambda: worker.log_lines(message="quiet: no more work is taken"), 10, "the worker is quiet")
+    wait_for(lambda: worker.log_lines(message="quiet: no more work is taken"), 20, "the worker is quiet")
     assert queue.ended(first)["status"] == "completed"
     second = queue.submit()
     other = service.start_worker()
@@ -515,7 +515,7 @@ def test_a_suspect_runs_alone_and_keeps_its_place(service, queue):
     worker = service.start_worker("--slots", 8, "--step-delay-ms", 30)
     for task_id in (first, suspect, after):
         assert queue.ended(task_id)["status"] == "completed"
-    wait_for(lambda: len(worker.log_lines(message="task finished")) == 3, 10, "three lines")
+    wait_for(lambda: len(worker.log_lines(message="task finished")) == 3, 20, "three lines")
     lines = worker.log_lines(message="task finished")
     assert [line["task_id"] for line in lines] == [first, suspect, after]
     assert {line["batch_size"] for line in lines} == {1}, "nothing stepped beside the suspect"

@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S)
 def shell(service, tmp_path):
     service.start_api("--default-model", "tiny")
     service.start_worker()
-    wait_for(lambda: service.get("/v1/readyz").status == 200, 10)
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 20)
 
     def run(text):
         env = dict(os.environ, KRONOSQ=f"http://127.0.0.1:{service.port}")

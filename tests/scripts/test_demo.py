@@ -40,7 +40,7 @@ def output(directory):
 
 
 def assert_nothing_is_left(directory):
-    wait_for(lambda: not processes_of(directory), 10, "every process of the demo has ended")
+    wait_for(lambda: not processes_of(directory), 20, "every process of the demo has ended")
     assert [path.name for path in directory.iterdir()] == ["output"]
 
 

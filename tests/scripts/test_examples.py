@@ -108,11 +108,11 @@ def test_redis_with_our_settings_and_user_runs_a_forecast_and_refuses_nothing(tm
     service.redis.process = Process("redis", ["redis-server", conf, "--port", port, "--unixsocket", service.redis.socket_path,
                                               "--dir", tmp_path], tmp_path)
     try:
-        wait_for(service.redis.answers, 10, "Redis answers")
+        wait_for(service.redis.answers, 20, "Redis answers")
         service.redis.url = f"redis://kronosq@127.0.0.1:{port}/0"
         service.start_api("--redis-password-file", tmp_path / "password")
         worker = service.start_worker("--redis-password-file", tmp_path / "password")
-        wait_for(lambda: service.get("/v1/readyz").status == 200, 10)
+        wait_for(lambda: service.get("/v1/readyz").status == 200, 20)
         reply = service.post("/v1/predict/single", single_body(), headers={"Prefer": "wait=30"})
         assert reply.status == 200 and len(reply.json["prediction"]) == 8, reply
         assert worker.stop() == 0

@@ -22,7 +22,7 @@ def small(service):
     """A service with the names the page uses."""
     service.start_api("--default-model", "kronos-small")
     service.start_worker(name="kronos-small")
-    wait_for(lambda: service.get("/v1/readyz").status == 200, 10)
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 20)
     return service
 
 
@@ -91,7 +91,7 @@ def test_pausing_stops_work_and_going_on_resumes_it(small):
     shell(small, pause)
     task = small.submit()
     # a worker that was waiting when it was paused hands the task back
-    wait_for(lambda: small.redis.command("ZSCORE", f"{PREFIX}:queued:normal", task), 10)
+    wait_for(lambda: small.redis.command("ZSCORE", f"{PREFIX}:queued:normal", task), 20)
     assert small.task(task, wait=2)["status"] == "queued"
     shell(small, resume)
     assert small.finished(task)["status"] == "completed"
@@ -150,7 +150,7 @@ def test_a_backup_restores_waiting_and_finished_tasks(small):
     shell(small, "\n".join(lines[1:-1]))
     small.redis.start()
     small.start_worker(name="kronos-small")
-    wait_for(lambda: small.get("/v1/readyz").status == 200, 10)
+    wait_for(lambda: small.get("/v1/readyz").status == 200, 20)
 
     assert small.task(done["task_id"])["status"] == "completed"
     assert small.get(f"/v1/tasks/{later}").status == 404

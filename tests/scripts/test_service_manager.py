@@ -41,7 +41,7 @@ def test_a_worker_is_ready_when_redis_answered_and_the_model_is_warm(service, ma
     service.redis.start()
     manager.await_line("READY=1")
     assert worker.log_lines(message="model loaded") and worker.log_lines(event="ready")
-    wait_for(lambda: service.redis.command("SCARD", "kq:models"), 5, "it is in Redis")
+    wait_for(lambda: service.redis.command("SCARD", "kq:models"), 20, "it is in Redis")
 
 
 def start_redis_that_loads_for_seconds(service):
@@ -74,7 +74,7 @@ def test_a_redis_that_still_loads_its_tasks_is_waited_for_and_not_taken_for_one_
     wait_for(lambda: service.get("/v1/readyz").status == 200, 30, "a worker serves, and the API trusts its Redis")
     for api in (running, service.api):
         service.port = api.log_lines(event="listening")[0]["port"]
-        wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 10, "it is connected again")
+        wait_for(lambda: service.post("/v1/predict/single", single_body()).status == 202, 20, "it is connected again")
         assert api.log_lines(level="CRITICAL") == []
 
 
@@ -178,7 +178,7 @@ def test_the_daemons_work_and_end_as_process_1(service):
                                               model / "tokenizer", "--name", "tiny", "--redis", service.redis.url, "--max-context", "48")
     service.port = wait_for(lambda: outer_api.log_lines(event="listening"), 20)[0]["port"]
     assert wait_for(lambda: outer_worker.log_lines(event="ready"), 30)[0]["pid"] == 1
-    wait_for(lambda: service.get("/v1/readyz").status == 200, 10)
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 20)
     assert service.finished(service.submit(single_body()))["status"] == "completed"
     for outer, pid in ((outer_worker, worker), (outer_api, api)):
         assert children(pid) == [], "it starts no process, so there is none to bury"

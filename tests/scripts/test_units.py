@@ -154,7 +154,7 @@ def test_a_forecast_is_made_under_the_units_filters(service):
                    "--default-model", "tiny")
     service.port = wait_for(lambda: api.log_lines(event="listening"), 20)[0]["port"]
     wait_for(lambda: worker.log_lines(event="ready"), 30, "the worker is ready")
-    wait_for(lambda: service.get("/v1/readyz").status == 200, 10)
+    wait_for(lambda: service.get("/v1/readyz").status == 200, 20)
     assert service.finished(service.submit(single_body()))["status"] == "completed"
     assert (worker.stop(), api.stop()) == (0, 0)
     assert "files are allowed" not in api.log(), "it may raise its limit of open files"

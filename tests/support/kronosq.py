@@ -5,9 +5,12 @@ a test failed. Nothing waits for a time: wait_for() waits for a condition, with 
 """
 import base64
 import ctypes
+import datetime
 import json
+import math
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -36,10 +39,46 @@ def wait_for(condition, seconds, what=None):
         time.sleep(0.01)
 
 
+def at_best(measure, limit, times=3):
+    """measure() does something and returns how many seconds it took: of up to three times one is below `limit`. Other work
+    on the machine makes a thing slower and never quicker, so one that was quick enough shows what is promised."""
+    least = math.inf
+    for _ in range(times):
+        least = min(least, measure())
+        if least < limit:
+            return least
+    raise AssertionError(f"took {least:.3f} s at best of {times}, which must be below {limit} s")
+
+
 def passes(seconds):
     """Some time in which nothing is done, where just that is what is measured."""
     until = time.monotonic() + seconds
     wait_for(lambda: time.monotonic() >= until, seconds + 5)
+
+
+def free_port():
+    """For a program that cannot be told 0. The kernel gives out others to those who ask for any, so it stays free."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    while True:
+        port = random.SystemRandom().randrange(10_000, max(first, 20_000))
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def seconds_since(text):
+    """1970, of a time in a document or a log line."""
+    return datetime.datetime.fromisoformat(text).timestamp()
+
+
+def seconds_of_stopping(process):
+    """From the signal to the end, as the log has it; the sanitizers look for leaks after that."""
+    first, = process.log_lines(message="stopping")
+    last, = process.log_lines(message="stopped")
+    return seconds_since(last["timestamp"]) - seconds_since(first["timestamp"])
 
 
 def cpu_seconds(pid):
@@ -128,7 +167,10 @@ class Process:
 
 
 class Redis:
-    """A private redis-server on a unix socket, with AOF, in its own directory; more flags override ours."""
+    """A private redis-server on a unix socket, with AOF, in its own directory; more flags override ours.
+
+    It never syncs: with `everysec` a busy disk makes it put off writes to the AOF for up to 2 s, and a kill then takes what
+    it had acknowledged (docs/operations.md says so). Without, what was answered has been written."""
 
     def __init__(self, directory, *flags):
         self.directory = pathlib.Path(directory)
@@ -140,9 +182,9 @@ class Redis:
     def start(self):
         self.process = Process("redis", [
             "redis-server", "--port", "0", "--unixsocket", self.socket_path, "--dir", self.directory,
-            "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", *self.flags],
+            "--appendonly", "yes", "--appendfsync", "no", "--save", "", "--maxmemory-policy", "noeviction", *self.flags],
                                self.directory)
-        wait_for(self.answers, 10, "Redis answers")
+        wait_for(self.answers, 30, "Redis answers")
         return self
 
     def answers(self):
@@ -155,7 +197,7 @@ class Redis:
         self.process.kill()
 
     def stop(self):
-        self.process.stop(10)
+        self.process.stop(30)
 
     def command(self, *words):
         """One command over a connection of its own; replies as str, int, None, list; bytes where not UTF-8."""
@@ -200,10 +242,11 @@ def _read_reply(stream):
 
 
 class Reply:
-    """An HTTP reply: status, headers (lower-case names), body bytes, JSON."""
+    """An HTTP reply: status, headers (lower-case names), body bytes, JSON; how many seconds it took, where that is known."""
 
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
+        self.seconds = None
 
     @property
     def json(self):
@@ -239,7 +282,7 @@ class Service:
             def listening():
                 assert self.api.is_running(), f"kronosq-api ended:\n{self.api.log()}"
                 return self.api.log_lines(event="listening")
-            self.port = wait_for(listening, 20, "the API listens")[0]["port"]
+            self.port = wait_for(listening, 60, "the API listens")[0]["port"]
         return self.api
 
     def start_worker(self, *flags, model="tiny-seed7", name="tiny", wait=True, **settings):
@@ -251,7 +294,7 @@ class Service:
             def ready():
                 assert worker.is_running(), f"kronosq-worker ended:\n{worker.log()}"
                 return worker.log_lines(event="ready")
-            wait_for(ready, 30, "the worker is ready")
+            wait_for(ready, 60, "the worker is ready")
         return worker
 
     def write_masters(self, *masters):
@@ -275,7 +318,7 @@ class Service:
             def ready():
                 assert daemon.is_running(), f"kronosq-webhook ended:\n{daemon.log()}"
                 return daemon.log_lines(event="ready")
-            wait_for(ready, 20, "kronosq-webhook is ready")
+            wait_for(ready, 60, "kronosq-webhook is ready")
         return daemon
 
     def close(self):
@@ -317,10 +360,12 @@ class Service:
         if body is not None and "content-type" not in given:
             lines.append("Content-Type: application/json")
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        started = time.monotonic()
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as s:
             s.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b""))
             reply = read_reply(s.makefile("rb"), method)
         if reply is not None:
+            reply.seconds = time.monotonic() - started  # checking it takes its time, too
             contract.check(method, path, reply)
         return reply
 

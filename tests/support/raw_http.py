@@ -30,15 +30,18 @@ class Raw:
         first = REQUEST_LINE.match(data)
         is_one = first is not None and REQUEST_LINE.search(data, first.end()) is None
         self.asked.append((first[1].decode(), first[2].decode()) if is_one else None)
+        self.sent_at = time.monotonic()
         self.socket.sendall(data)
         return self
 
     def reply(self, method="GET"):
-        """The next reply, None when the peer closed instead."""
+        """The next reply, None when the peer closed instead; its seconds are those since something was last sent."""
         try:
             reply = read_reply(self.stream, method)
         except ConnectionResetError:
             return None
+        if reply is not None:
+            reply.seconds = time.monotonic() - self.sent_at
         if reply is not None and reply.status < 200:  # the request's reply is still to come
             return reply
         asked = self.asked.pop(0) if self.asked else None
@@ -58,7 +61,7 @@ class Raw:
                     unread = int(queues.split(":")[1], 16)
         return unread == 0
 
-    def is_closed(self, seconds=5):
+    def is_closed(self, seconds=20):
         """Has the peer closed, without another byte? Waits for it up to `seconds`."""
         self.socket.settimeout(seconds)
         try:
