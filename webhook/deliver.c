@@ -8,6 +8,7 @@
 
 #include <curl/curl.h>
 #include <inttypes.h>
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,8 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/webhook_address.h"
 
-#define LOGGER                 "webhook.deliver"
 #define BUFFER_BYTES           4096  /* of a response, which nobody reads */
 #define UPLOAD_BYTES           16384 /* libcurl's least */
 #define CONNECTION_AGE_SECONDS 60    /* so that a name that has moved is found again */
@@ -123,6 +122,22 @@ end_of(const struct attempt *a, CURLcode code, long status)
     }
 }
 
+/* Why there was no answer; nothing that came from outside, because it is logged. */
+static const char *
+detail_of(const struct attempt *a, CURLcode code, enum attempt_end end)
+{
+    long verified = X509_V_OK;
+
+    if (end == ATTEMPT_ANSWERED || end == ATTEMPT_BLOCKED)
+        return NULL;
+    if (code != CURLE_PEER_FAILED_VERIFICATION)
+        return curl_easy_strerror(code);
+    curl_easy_getinfo(a->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+    if (verified != X509_V_OK && verified != X509_V_ERR_UNSPECIFIED)
+        return X509_verify_cert_error_string(verified);
+    return "the certificate is for another host"; /* libcurl looks at names before it notes more */
+}
+
 static void
 unlink_attempt(struct attempt *a)
 {
@@ -162,9 +177,8 @@ finish(struct attempt *a, CURLcode code)
     curl_easy_getinfo(a->easy, CURLINFO_RETRY_AFTER, &retry_after);
     report.end = end_of(a, code, status);
     report.status = report.end == ATTEMPT_ANSWERED ? (uint32_t)status : 0;
+    report.detail = detail_of(a, code, report.end);
     report.retry_after_seconds = (int64_t)retry_after;
-    if (code != CURLE_OK)
-        log_debug(LOGGER, "an attempt failed", LOG_TEXT("error_message", curl_easy_strerror(code)));
     unlink_attempt(a);
     a->next = d->spare;
     a->previous = NULL;
@@ -291,7 +305,8 @@ set_up(struct attempt *a, struct error *err)
     set(NETRC, (long)CURL_NETRC_IGNORED);
     set(NOSIGNAL, 1L);
     set(QUICK_EXIT, 1L);
-    set(DNS_CACHE_TIMEOUT, 0L); /* a name that has moved is found at its new place, and judged there */
+    set(DNS_CACHE_TIMEOUT,
+        0L); /* a name that has moved is found at its new place, and judged there */
     set(SSL_VERIFYPEER, 1L);
     set(SSL_VERIFYHOST, 2L);
     set(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);

@@ -58,7 +58,8 @@ log_parcel(const struct parcel *p, enum log_level level, const char *message, co
         LOG_INT("attempt", p->attempts), LOG_TEXT("outcome", outcome),
         LOG_INT("status_code", report != NULL ? report->status : 0),
         LOG_INT("latency_ms", report != NULL ? report->latency_ms : 0),
-        LOG_TEXT("error_type", reason));
+        LOG_TEXT("error_type", reason),
+        LOG_TEXT("error_message", report != NULL ? report->detail : NULL));
 }
 
 /* It will never be sent: the reason is final. */

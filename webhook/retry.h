@@ -33,6 +33,7 @@ struct attempt_report {
     uint32_t status;             /* ANSWERED */
     int64_t retry_after_seconds; /* 0: none was given */
     int64_t latency_ms;
+    const char *detail; /* for the log: constant text; NULL: nothing to add */
 };
 
 struct retry_terms {

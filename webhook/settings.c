@@ -5,6 +5,8 @@
  */
 #include "webhook/settings.h"
 
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -25,6 +27,28 @@ check_public_url(const char *url, struct error *err)
         if (*at < ' ' || *at > '~')
             return error_set(err, ERR_INVALID, "KRONOS_PUBLIC_URL must be ASCII");
     return 0;
+}
+
+/* libcurl reads it at a handshake, when nobody looks any more: it must be good now. */
+static int
+check_ca_file(const char *path, struct error *err)
+{
+    X509_STORE *store;
+    bool is_good;
+
+    if (path == NULL)
+        return 0;
+    if (access(path, R_OK) == -1)
+        return error_set(err, ERR_INVALID, "KRONOS_WEBHOOK_CA_FILE: %.150s cannot be read", path);
+    if ((store = X509_STORE_new()) == NULL)
+        return error_set(err, ERR_MEMORY, "out of memory");
+    is_good = X509_STORE_load_file(store, path) == 1;
+    X509_STORE_free(store);
+    ERR_clear_error();
+    return is_good ? 0
+                   : error_set(err, ERR_INVALID,
+                         "KRONOS_WEBHOOK_CA_FILE: %.150s does not hold certificates in PEM alone",
+                         path);
 }
 
 int
@@ -59,10 +83,7 @@ webhook_settings_read(struct webhook_settings *s, const struct config *config, s
     if (s->secret_file == NULL)
         return error_set(err, ERR_INVALID,
             "KRONOS_WEBHOOK_SECRET_FILE is not set: without a master secret nothing can be signed");
-    if (ca_file != NULL && access(ca_file, R_OK) == -1)
-        return error_set(
-            err, ERR_INVALID, "KRONOS_WEBHOOK_CA_FILE: %.150s cannot be read", ca_file);
-    if (check_public_url(s->public_url, err) == -1 ||
+    if (check_ca_file(ca_file, err) == -1 || check_public_url(s->public_url, err) == -1 ||
         webhook_rules_read(&s->rules, config, err) == -1 ||
         sign_masters_read(&s->masters, s->secret_file, err) == -1)
         return -1;

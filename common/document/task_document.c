@@ -348,6 +348,7 @@ write_webhook(const struct task_document *d, struct json_out *out)
         json_out_integer(out, "last_status", hook->last_status);
     else
         json_out_null(out, "last_status");
+    json_out_text(out, "last_error", hook->last_error[0] != '\0' ? hook->last_error : NULL);
     write_time(out, "next_at", hook->outcome == QUEUE_HOOK_PENDING ? hook->next_ms : 0);
     json_out_close(out, '}');
 }

@@ -78,16 +78,16 @@ local function hears_of_end(events, state)
   return not events or events == '' or string.find(events, ',' .. state .. ',', 1, true) ~= nil
 end
 
--- The delivery a document shows: {outcome, attempts, last_status, next_ms}. There is none without a
+-- The delivery a document shows: {outcome, attempts, last_status, last_error, next_ms}. There is none without a
 -- webhook, after an end that it does not want to hear of, and once it is over with and forgotten.
 local function hook_view(k, has_ended)
   local key = call('HGET', k, 'delivery')
   if not key then
     if has_ended or call('HEXISTS', k, 'webhook') == 0 then return {} end
-    return {'pending', 0, '', ''}
+    return {'pending', 0, '', '', ''}
   end
-  local hook = call('HMGET', M .. ':delivery:' .. key, 'outcome', 'attempts', 'last_status')
-  hook[4] = call('ZSCORE', M .. ':webhook', key)
+  local hook = call('HMGET', M .. ':delivery:' .. key, 'outcome', 'attempts', 'last_status', 'last_error')
+  hook[5] = call('ZSCORE', M .. ':webhook', key)
   return hook[1] and hook or {}
 end
 

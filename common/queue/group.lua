@@ -3,7 +3,7 @@
 --
 -- KEYS  prefix
 -- ARGV  id, then names of fields; the first is priority, the second seq, the third state
--- Reply {now_ms, left, {outcome, attempts, last_status, next_ms}, {value of each field of the group},
+-- Reply {now_ms, left, {outcome, attempts, last_status, last_error, next_ms}, {value of each field of the group},
 --       {id, left, position, {delivery}, value of each field...}*}, or {now_ms} when there is none.
 --       left: 2 all of it, 0 it is gone and has no members any more. A member nobody remembers is {id}.
 -- Moves nothing.

@@ -388,6 +388,8 @@ int queue_list_priority(
 
 /* ---- plain reads, for the API ---- */
 
+#define QUEUE_HOOK_ERROR_MAX 32 /* bytes of last_error, with its NUL */
+
 enum queue_hook_outcome {
     QUEUE_HOOK_NONE, /* no webhook, no event yet, or delivered long ago */
     QUEUE_HOOK_PENDING,
@@ -400,8 +402,9 @@ const char *queue_hook_outcome_name(enum queue_hook_outcome outcome); /* "pendin
 
 struct queue_hook_view { /* of the last event */
     enum queue_hook_outcome outcome;
-    uint32_t attempts, last_status; /* HTTP; 0: none yet */
-    int64_t next_ms;                /* while pending */
+    uint32_t attempts, last_status;        /* HTTP; 0: none yet */
+    char last_error[QUEUE_HOOK_ERROR_MAX]; /* a word, "" for none */
+    int64_t next_ms;                       /* while pending */
 };
 
 /*

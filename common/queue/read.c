@@ -38,7 +38,7 @@ static const char *const names[N_FIELDS] = {"priority", "seq", "state", "owner",
 
 enum { PART_LEFT, PART_POSITION, PART_HOOK, PART_FIELDS };
 enum { LEFT_NOTHING, LEFT_DEAD_LETTER, LEFT_ALL };
-enum { HOOK_OUTCOME, HOOK_ATTEMPTS, HOOK_STATUS, HOOK_NEXT, N_HOOK };
+enum { HOOK_OUTCOME, HOOK_ATTEMPTS, HOOK_STATUS, HOOK_ERROR, HOOK_NEXT, N_HOOK };
 
 size_t
 queue_view_n_args(bool with_output)
@@ -109,6 +109,15 @@ read_text(const redisReply *field, const char **text, size_t *len)
     *text = data;
 }
 
+/* A word of ours: what an attempt ended by. */
+static void
+read_hook_error(const redisReply *field, char error[QUEUE_HOOK_ERROR_MAX])
+{
+    if (queue_reply_is_string(field) && field->len < QUEUE_HOOK_ERROR_MAX &&
+        strspn(field->str, "abcdefghijklmnopqrstuvwxyz_") == field->len)
+        memcpy(error, field->str, field->len + 1);
+}
+
 /* Shown to people only, so what is broken is left out. */
 static void
 read_hook(const redisReply *reply, struct queue_hook_view *hook)
@@ -125,6 +134,7 @@ read_hook(const redisReply *reply, struct queue_hook_view *hook)
     }
     queue_reply_count(reply->element[HOOK_ATTEMPTS], &hook->attempts);
     queue_reply_count(reply->element[HOOK_STATUS], &hook->last_status);
+    read_hook_error(reply->element[HOOK_ERROR], hook->last_error);
     if (!queue_reply_int(reply->element[HOOK_NEXT], &hook->next_ms) || hook->next_ms < 0)
         hook->next_ms = 0;
 }

@@ -5,7 +5,7 @@
 -- ARGV  id fence first with_input, then names of fields as for read
 --       fence, first: the run whose first `first` candles are known already
 --       with_input: 1 to get the input, too, as long as it is there
--- Reply {now_ms, fence, first, rows, input, left, position, {outcome, attempts, last_status, next_ms},
+-- Reply {now_ms, fence, first, rows, input, left, position, {outcome, attempts, last_status, last_error, next_ms},
 --       value of each field...}, or {now_ms} when there is no such task; see view().
 --       fence: of the last claim, 0 before the first. rows: candles of that run, 24 bytes each, from
 --       `first` on, which is 0 for another run than the one asked for; '' unless it is processing.

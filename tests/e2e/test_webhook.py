@@ -78,7 +78,7 @@ def test_a_completion_is_posted_once_and_signed(hooks):
         "forecast_sha256": document["data"]["provenance"]["forecast_sha256"], "expires_at": document["expires_at"],
         "metadata": {"strategy": "a1"}, "error": None}
     assert len(delivery.body) < 20_000
-    assert hooks.settled(task_id, "delivered") == {"state": "delivered", "attempts": 1, "last_status": 200, "next_at": None}
+    assert hooks.settled(task_id, "delivered") == {"state": "delivered", "attempts": 1, "last_status": 200, "last_error": None, "next_at": None}
     assert len(hooks.receiver.deliveries) == 1
     page = wait_for(lambda: (lambda p: p if p.get("kronos_webhook_delivery_seconds_count") == 1 else None)(scrape(hooks.service)), 20)
     assert page.get("kronos_webhook_attempts_total", outcome="delivered") == 1
@@ -87,7 +87,7 @@ def test_a_completion_is_posted_once_and_signed(hooks):
 
 def test_a_document_says_that_nothing_was_told_yet(hooks):
     task_id = hooks.submit()
-    assert hooks.state(task_id) == {"state": "pending", "attempts": 0, "last_status": None, "next_at": None}
+    assert hooks.state(task_id) == {"state": "pending", "attempts": 0, "last_status": None, "last_error": None, "next_at": None}
     assert "webhook" not in hooks.service.task(hooks.service.submit())
 
 
@@ -181,7 +181,7 @@ def test_410_ends_it_for_good(hooks):
     hooks.receiver.answers("/hook", 410)
     hooks.start()
     task_id = hooks.cancelled()
-    assert hooks.settled(task_id, "disabled") == {"state": "disabled", "attempts": 1, "last_status": 410, "next_at": None}
+    assert hooks.settled(task_id, "disabled") == {"state": "disabled", "attempts": 1, "last_status": 410, "last_error": "refused", "next_at": None}
     assert len(hooks.receiver.deliveries) == 1
 
 
@@ -199,7 +199,7 @@ def test_the_eighth_failure_is_the_last_and_a_replay_begins_anew(hooks):
     hooks.receiver.answers("/hook", 404)
     hooks.start("--retry-scale", "0")
     task_id = hooks.cancelled()
-    assert hooks.settled(task_id, "failed") == {"state": "failed", "attempts": 8, "last_status": 404, "next_at": None}
+    assert hooks.settled(task_id, "failed") == {"state": "failed", "attempts": 8, "last_status": 404, "last_error": "refused", "next_at": None}
     assert len(hooks.receiver.deliveries) == 8
     hooks.receiver.answers("/hook", 200)
     reply = hooks.service.post(f"/v1/tasks/{task_id}/webhook/replay", b"")

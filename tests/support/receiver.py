@@ -8,17 +8,34 @@ import hashlib
 import hmac
 import http.server
 import json
+import ssl
+import sys
 import threading
 import time
 
 Delivery = collections.namedtuple("Delivery", "path headers body at")
+Handshake = collections.namedtuple("Handshake", "version alpn name is_resumed")  # name: what the client asked for by SNI
+
+
+def tls_context(certificate, key):
+    """What a receiver over TLS shows; it would speak HTTP/2, too, to whoever asks."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.sni_callback = lambda connection, name, _: setattr(connection, "asked_name", name)
+    return context
 
 
 class Receiver:
-    """Answers 200, or per path what answers() was told, one after another; the last one stays."""
+    """Answers 200, or per path what answers() was told, one after another; the last one stays.
 
-    def __init__(self, host="127.0.0.1"):
+    With a context of TLS it is an https receiver; handshakes and refusals say how clients met it.
+    """
+
+    def __init__(self, host="127.0.0.1", tls=None):
         self.deliveries = []
+        self.handshakes, self.refusals = [], []
+        self.is_keeping = True
         self._answers = {}
         self._lock = threading.Lock()
         receiver = self
@@ -37,6 +54,9 @@ class Receiver:
                 self.end_headers()
                 self.wfile.write(text)
 
+                if not receiver.is_keeping:
+                    self.close_connection = True
+
             do_GET = do_POST
 
             def log_message(self, *_):
@@ -46,13 +66,37 @@ class Receiver:
             daemon_threads = True
             request_queue_size = 256
 
+            def finish_request(self, request, client_address):
+                if tls is not None:
+                    request.settimeout(30)
+                    request = receiver._handshake(request, tls)
+                if request is not None:
+                    super().finish_request(request, client_address)
+                    if tls is not None:
+                        request.close()
+
+            def handle_error(self, request, client_address):
+                if not isinstance(sys.exc_info()[1], OSError):  # the client has left
+                    super().handle_error(request, client_address)
+
         self._server = Server((host, 0), Handler)
         self.host, self.port = host, self._server.server_address[1]
+        self.scheme = "https" if tls is not None else "http"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 
-    def url(self, path="/hook"):
-        return f"http://{self.host}:{self.port}{path}"
+    def url(self, path="/hook", host=None):
+        return f"{self.scheme}://{host or self.host}:{self.port}{path}"
+
+    def _handshake(self, request, tls):
+        """The connection under TLS; None when it came to none."""
+        try:
+            secure = tls.wrap_socket(request, server_side=True)
+        except OSError as error:  # ssl.SSLError is one
+            self.refusals.append(str(error))
+            return None
+        self.handshakes.append(Handshake(secure.version(), secure.selected_alpn_protocol(), getattr(secure, "asked_name", None), secure.session_reused))
+        return secure
 
     def answers(self, path, *answers):
         """Each a status, or (status, headers), or (status, headers, body)."""

@@ -170,6 +170,7 @@ a_delivery_is_retried_and_then_done_with(void **state)
     submit_hooked(f, id, false);
     assert_int_equal(hook_of(f, id).outcome, QUEUE_HOOK_PENDING); /* nothing has happened yet */
     assert_int_equal(hook_of(f, id).next_ms, 0);
+    assert_string_equal(hook_of(f, id).last_error, "");
     end_run(f, id, true);
     assert_int_equal(hook_of(f, id).outcome, QUEUE_HOOK_PENDING);
     d = take_one(f);
@@ -177,6 +178,7 @@ a_delivery_is_retried_and_then_done_with(void **state)
     assert_false(done(f, &d, QUEUE_HOOK_RETRY, 0, 503)); /* said twice: the reply was lost */
     assert_int_equal(n_due(f), 0);
     assert_int_equal(hook_of(f, id).last_status, 503);
+    assert_string_equal(hook_of(f, id).last_error, "x");
     assert_true(hook_of(f, id).next_ms > 0);
     queue_fixture_int(f, "ZADD ~:webhook 1 %s", d.key);
     d = take_one(f);
@@ -187,6 +189,25 @@ a_delivery_is_retried_and_then_done_with(void **state)
     assert_int_equal(hook_of(f, id).attempts, 2);
     assert_int_equal(queue_fixture_int(f, "ZCARD ~:webhook"), 0);
     assert_true(queue_fixture_int(f, "PTTL ~:delivery:%s", d.key) > 0);
+}
+
+static void
+a_stored_reason_that_is_no_word_is_not_shown(void **state)
+{
+    static const char *const bad[] = {
+        "", "Tls", "tls\n", "a b", "<script>", "a_word_of_thirty_two_letters_or_m"};
+    struct queue_fixture *f = *state;
+    char id[ID_LEN + 1];
+    struct queue_delivery d;
+
+    submit_hooked(f, id, false);
+    end_run(f, id, true);
+    d = take_one(f);
+    assert_true(done(f, &d, QUEUE_HOOK_GIVE_UP, 0, 0));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        queue_fixture_int(f, "HSET ~:delivery:%s last_error %b", d.key, bad[i], strlen(bad[i]));
+        assert_string_equal(hook_of(f, id).last_error, "");
+    }
 }
 
 static void
@@ -478,6 +499,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         test(an_end_is_told_with_all_a_receiver_must_know),
         test(a_delivery_is_retried_and_then_done_with),
+        test(a_stored_reason_that_is_no_word_is_not_shown),
         test(a_process_that_lost_its_lease_decides_nothing),
         test(a_lease_given_back_costs_no_attempt),
         test(a_lease_is_prolonged_by_who_holds_it),
