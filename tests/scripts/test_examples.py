@@ -1,12 +1,11 @@
 """The example configurations are the manual: complete, true, and accepted by what they are for."""
 import re
-import socket
 import subprocess
 
 import pytest
 
 import kronosq
-from kronosq import BUILD, MODELS, ROOT, Process, environment, single_body, wait_for
+from kronosq import BUILD, MODELS, ROOT, Process, environment, free_port, single_body, wait_for
 
 EXAMPLES = ROOT / "systemd"
 DAEMONS = ("api", "worker", "webhook")
@@ -100,9 +99,7 @@ def test_redis_with_our_settings_and_user_runs_a_forecast_and_refuses_nothing(tm
     conf = tmp_path / "redis.conf"
     conf.write_text(re.sub(r"^#user ", "user ", settings, flags=re.M).replace("PASSWORD", password))
     (tmp_path / "password").write_text(password + "\n")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     service = kronosq.Service(tmp_path)
     # A unix socket for the test, which is the default user; the daemons come over TCP as kronosq.
     service.redis.process = Process("redis", ["redis-server", conf, "--port", port, "--unixsocket", service.redis.socket_path,
