@@ -166,6 +166,7 @@ post(struct dispatch *d, struct parcel *p, char *body, size_t size, struct error
     if (deliver_post(d->deliver, &parts, p, err) == -1)
         return -1;
     p->state = PARCEL_SENDING;
+    p->posted_ms = clock_monotonic_ms();
     return 0;
 }
 

@@ -18,7 +18,7 @@
 #define BACKLOG_MS        2000 /* as much may wait as the host does in that time */
 #define WAITING_MIN       8
 #define WAITING_MAX       1024
-#define WAITING_UNKNOWN   256 /* before the first answer */
+#define WAITING_UNKNOWN   32 /* before the first answer */
 #define FULL_DELAY_MIN_MS 50
 #define FULL_DELAY_MAX_MS 30000
 
@@ -27,7 +27,7 @@ struct host {
     LIST_ENTRY(host) in_bucket;
     TAILQ_ENTRY(host) in_ring; /* while it could send something */
     bool is_in_ring;
-    TAILQ_HEAD(, parcel) waiting;
+    TAILQ_HEAD(, parcel) waiting, on_its_way; /* in the order of their beginning */
     size_t n_waiting, n_in_flight;
     unsigned n_failures;   /* in a row */
     int64_t rest_until_ms; /* monotonic; 0: it never rested, or was well since */
@@ -126,6 +126,7 @@ find(struct hosts *hosts, const char *authority)
         return NULL;
     strncpy(host->authority, authority, sizeof(host->authority) - 1);
     TAILQ_INIT(&host->waiting);
+    TAILQ_INIT(&host->on_its_way);
     LIST_INSERT_HEAD(&hosts->buckets[bucket], host, in_bucket);
     hosts->n++;
     return host;
@@ -153,17 +154,30 @@ place(struct hosts *hosts, struct host *host)
     host->is_in_ring = could;
 }
 
+/* What an answer takes: as long as they took lately, or as the first one on its way has waited by now. */
+static double
+latency_of(const struct host *host)
+{
+    const struct parcel *first = TAILQ_FIRST(&host->on_its_way);
+    double silence_ms = first != NULL && first->posted_ms != 0
+                            ? (double)(clock_monotonic_ms() - first->posted_ms)
+                            : 0;
+
+    return silence_ms > host->latency_ms ? silence_ms : host->latency_ms;
+}
+
 static size_t
 room_for_waiting(const struct hosts *hosts, const struct host *host)
 {
+    size_t max = host->latency_ms > 0 ? WAITING_MAX : WAITING_UNKNOWN;
     double n;
 
     if (host->n_failures >= HOSTS_FAILURES_MAX)
         return WAITING_MIN;
-    if (host->latency_ms <= 0)
-        return WAITING_UNKNOWN;
-    n = (double)hosts->limits.per_host * BACKLOG_MS / host->latency_ms;
-    return n < WAITING_MIN ? WAITING_MIN : n > WAITING_MAX ? WAITING_MAX : (size_t)n;
+    if (latency_of(host) <= 0)
+        return max;
+    n = (double)hosts->limits.per_host * BACKLOG_MS / latency_of(host);
+    return n < WAITING_MIN ? WAITING_MIN : n > (double)max ? max : (size_t)n;
 }
 
 /* 0 up to ${max}, so that what is given back together does not come back together. */
@@ -181,7 +195,7 @@ static int64_t
 delay_of(const struct hosts *hosts, struct host *host)
 {
     double now_ms = (double)clock_monotonic_ms();
-    double each_ms = host->latency_ms / (double)hosts->limits.per_host;
+    double each_ms = latency_of(host) / (double)hosts->limits.per_host;
     double soonest_ms = now_ms + (double)host->n_waiting * each_ms;
 
     if (is_resting(host))
@@ -237,6 +251,8 @@ hosts_next(struct hosts *hosts)
         return NULL;
     parcel = TAILQ_FIRST(&host->waiting);
     TAILQ_REMOVE(&host->waiting, parcel, in_host);
+    TAILQ_INSERT_TAIL(&host->on_its_way, parcel, in_host);
+    parcel->posted_ms = 0;
     host->n_waiting--;
     host->n_in_flight++;
     hosts->n_in_flight++;
@@ -252,6 +268,7 @@ hosts_done(struct hosts *hosts, struct parcel *parcel, enum host_sign sign, int6
     struct host *host = parcel->host;
     bool begins_rest = false;
 
+    TAILQ_REMOVE(&host->on_its_way, parcel, in_host);
     host->n_in_flight--;
     hosts->n_in_flight--;
     if (sign != HOST_NO_SIGN)

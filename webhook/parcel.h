@@ -28,7 +28,7 @@ enum parcel_state {
 
 struct parcel {
     TAILQ_ENTRY(parcel) in_outbox; /* all that are not OVER */
-    TAILQ_ENTRY(parcel) in_host;   /* those WAITING */
+    TAILQ_ENTRY(parcel) in_host;   /* those WAITING, READING, SENDING */
     struct outbox_model *model;
     struct host *host; /* of those WAITING, READING, SENDING */
     enum parcel_state state;
@@ -44,7 +44,7 @@ struct parcel {
     enum task_status status;
     int64_t created_ms, expires_ms;
     int64_t redis_ahead_ms;        /* Redis's clock minus our monotonic one */
-    int64_t began_ms;              /* this attempt, monotonic */
+    int64_t posted_ms;             /* this attempt, monotonic; 0: not yet */
     char *error_code, *error_text; /* NULL: none */
     char *url;
     bool include_result;

@@ -249,6 +249,35 @@ a_lease_given_back_costs_no_attempt(void **state)
     assert_int_equal(take_one(f).attempts, 1);
 }
 
+/* A backlog of one receiver stood before what had just happened, however long it was. */
+static void
+of_more_than_may_be_leased_the_oldest_and_the_newest_are(void **state)
+{
+    static const size_t first_and_last[] = {0, 1, 2, 8, 9};
+    struct queue_fixture *f = *state;
+    struct queue_delivery d[10];
+    char id[ID_LEN + 1];
+    redisReply *reply;
+    size_t n;
+
+    for (int i = 0; i < 10; i++) {
+        submit_hooked(f, id, false);
+        end_run(f, id, true);
+        d[i] = take_one(f);
+    }
+    for (int i = 0; i < 10; i++)
+        queue_fixture_int(f, "ZADD ~:webhook %d %s", i + 1, d[i].key);
+    reply = hook_claim(f, 5, &n);
+    assert_int_equal(n, 5);
+    for (size_t i = 0; i < n; i++) {
+        struct queue_delivery found;
+
+        assert_int_equal(queue_hook_delivery_parse(reply, i, &found, &f->err), 0);
+        assert_string_equal(found.key, d[first_and_last[i]].key);
+    }
+    freeReplyObject(reply);
+}
+
 static void
 a_lease_is_prolonged_by_who_holds_it(void **state)
 {
@@ -502,6 +531,7 @@ main(void)
         test(a_stored_reason_that_is_no_word_is_not_shown),
         test(a_process_that_lost_its_lease_decides_nothing),
         test(a_lease_given_back_costs_no_attempt),
+        test(of_more_than_may_be_leased_the_oldest_and_the_newest_are),
         test(a_lease_is_prolonged_by_who_holds_it),
         test(an_end_nobody_wants_to_hear_of_makes_no_event),
         test(a_dead_delivery_can_be_sent_again),

@@ -204,6 +204,33 @@ a_quick_host_may_have_much_waiting_but_not_all(void **state)
     assert_ptr_equal(hosts_next(hosts), &parcels[1]);
 }
 
+/* Nothing was known of it but that it had four on their way; the rest came again 20 times a second. */
+static void
+the_longer_a_host_is_silent_the_later_it_is_looked_at_again(void **state)
+{
+    struct hosts *hosts = *state;
+    struct parcel *sent[8];
+    int64_t delay_ms, last_ms = 0;
+    size_t n = 0;
+
+    while (n < MANY && offer(hosts, "silent:443", n))
+        n++;
+    assert_in_range(n, 4, 100); /* a hundred such hosts must not hold all that may be leased */
+    assert_int_equal(send_all(hosts, sent, 8), 4);
+    for (size_t i = 0; i < 4; i++)
+        sent[i]->posted_ms = now_ms;
+    now_ms += 1000;
+    for (size_t i = 0; i < 50; i++) {
+        assert_false(hosts_offer(hosts, "silent:443", &parcels[n + i], &delay_ms));
+        assert_true(delay_ms >= last_ms + 200); /* a second is what four take */
+        last_ms = delay_ms;
+    }
+    assert_false(hosts_done(hosts, sent[0], HOST_WELL, 1000));
+    for (size_t i = 1; i < 4; i++)
+        assert_false(hosts_done(hosts, sent[i], HOST_WELL, 1));
+    assert_true(hosts_next(hosts) != NULL && hosts_next(hosts) != NULL);
+}
+
 static void
 hosts_nobody_needs_are_forgotten(void **state)
 {
@@ -229,6 +256,7 @@ main(void)
         test(a_success_or_our_own_fault_between_them_is_no_row),
         test(a_slow_host_has_little_waiting_and_the_rest_comes_when_it_can),
         test(a_quick_host_may_have_much_waiting_but_not_all),
+        test(the_longer_a_host_is_silent_the_later_it_is_looked_at_again),
         test(hosts_nobody_needs_are_forgotten),
     };
 
