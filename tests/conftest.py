@@ -26,9 +26,15 @@ def _end(service, request):
 
 
 @pytest.fixture
-def service(request):
+def served_model():
+    """What workers of `service` serve; small and quick, and its values mean nothing."""
+    return "tiny-seed7"
+
+
+@pytest.fixture
+def service(request, served_model):
     """A private Redis; the test starts the daemons it wants."""
-    made = kronosq.Service().start_redis()
+    made = kronosq.Service(model=served_model).start_redis()
     yield made
     _end(made, request)
 

@@ -5,18 +5,15 @@ import subprocess
 
 import pytest
 
-import kronosq
-from kronosq import BUILD, ROOT, environment, wait_for
+from kronosq import ROOT, environment, wait_for
 
 
 @pytest.fixture
 def bundled(service):
     """A service as a stranger starts it: no model is named anywhere."""
-    service.start_api("--default-model", "kronos-small")
-    worker = kronosq.Process("worker-bundled", [BUILD / "kronosq-worker"], service.directory,
-                             environment(KRONOS_REDIS_URL=f"unix://{service.redis.socket_path}"))
-    yield service
-    worker.stop()
+    service.start_api()
+    service.start_worker()
+    return service
 
 
 def rows(n):

@@ -175,7 +175,7 @@ def test_the_name_of_the_url_is_asked_for_and_checked_wherever_the_connection_go
     address = secure.receiver(authority.certificate("good", HERE))
     secure.service.start_api(**secure.settings())
     daemon = Process("webhook", ["unshare", "-rm", "sh", "-euc", 'mount --bind "$0" /etc/hosts; exec "$@"', tmp_path / "hosts",
-                                 BUILD / "kronosq-webhook", "--redis", secure.service.redis.url, "--default-model", "tiny"],
+                                 BUILD / "kronosq-webhook", "--redis", secure.service.redis.url],
                      secure.service.directory, environment(**secure.settings(KRONOS_WEBHOOK_CA_FILE=authority.path)))
     secure.service.processes.append(daemon)
     secure.settled(secure.cancelled(named.url(host=NAME)), "delivered")

@@ -8,11 +8,11 @@ import threading
 import time
 
 import pytest
-from kronosq import BUILD, MODELS, environment, wait_for
+from kronosq import BUILD, DEFAULT_NAME, MODELS, ROOT, at_best, environment, passes, seconds_of_stopping, wait_for
 
 LEASE_MS = 1500
 SHORT_LEASE = ("--lease-ms", LEASE_MS)
-PREFIX = "kq:{tiny}"
+PREFIX = f"kq:{{{DEFAULT_NAME}}}"
 
 
 class Queue:
@@ -23,7 +23,7 @@ class Queue:
 
     def _tool(self, *arguments):
         done = subprocess.run([str(a) for a in (BUILD / "tests/support/submit_task", "--redis", self.service.redis.url,
-                                                "--model", "tiny", *arguments)],
+                                                "--model", DEFAULT_NAME, *arguments)],
                               capture_output=True, text=True, timeout=30, env=environment())
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -168,16 +168,16 @@ def test_a_task_completes_and_its_output_decodes(service, queue):
     assert done["status"] == "completed" and done["attempts"] == 1, done
     assert done["horizon"] == 8 and len(done["prediction"]) == 8 * 6
     assert done["seed"] == 7 and done["rows_used"] == 24 and done["has_paths"] and done["n_quantiles"] == 1
-    assert len(done["weights_sha256"]) == 64 and done["model_version"] == f"tiny@{done['weights_sha256'][:12]}"
+    assert len(done["weights_sha256"]) == 64 and done["model_version"] == f"kronos-demo@{done['weights_sha256'][:12]}"
     line = finished_line(worker, task_id)
     assert line["status"] == "completed" and line["samples"] == 3 and line["steps"] == 8 and line["batch_size"] >= 3
-    assert line["model"] == "tiny" and line["priority"] == "normal" and line["attempt"] == 1
+    assert line["model"] == DEFAULT_NAME and line["priority"] == "normal" and line["attempt"] == 1
     assert line["wait_ms"] >= 0 and line["run_ms"] >= 0 and line["level"] == "INFO"
 
 
 def test_the_hash_in_a_result_is_that_of_the_weight_file(service, queue):
     service.start_worker()
-    sum_of_file = subprocess.run(["sha256sum", MODELS / "tiny-seed7/model/model.safetensors"], capture_output=True, text=True)
+    sum_of_file = subprocess.run(["sha256sum", ROOT / "models/kronos-demo/model/model.safetensors"], capture_output=True, text=True)
     assert queue.ended(queue.submit())["weights_sha256"] == sum_of_file.stdout.split()[0]
 
 
@@ -189,7 +189,7 @@ def test_a_killed_workers_task_completes_on_the_other_as_its_second_attempt(serv
     forget_restart(service)
     rescuer = service.start_worker(*SHORT_LEASE)
     victim.kill()
-    done = queue.ended(task_id, 15)
+    done = queue.ended(task_id)
     assert done["status"] == "completed" and done["attempts"] == 2, done
     assert finished_line(rescuer, task_id)["attempt"] == 2
     assert queue.counter("recovered_lease") == 1
@@ -204,7 +204,7 @@ def test_a_worker_that_was_frozen_past_its_lease_publishes_nothing(service, queu
     forget_restart(service)
     frozen.signal(signal.SIGSTOP)
     rescuer = service.start_worker(*SHORT_LEASE)
-    assert queue.ended(task_id, 15)["attempts"] == 2
+    assert queue.ended(task_id)["attempts"] == 2
     frozen.signal(signal.SIGCONT)
     assert finished_line(frozen, task_id)["status"] == "fenced"
     assert finished_line(rescuer, task_id)["status"] == "completed"
@@ -237,9 +237,8 @@ def test_term_without_drain_time_gives_the_task_back_unspent(service, queue):
     first = service.start_worker("--step-delay-ms", 200, "--drain-timeout", 0)
     task_id = queue.submit("--horizon", 40)
     queue.running(task_id)
-    started = time.monotonic()
     assert first.stop() == 0
-    assert time.monotonic() - started < 5
+    assert seconds_of_stopping(first) < 5
     assert queue.status(task_id) == "queued"
     assert service.redis.command("HGET", f"{PREFIX}:task:{task_id}", "attempts") == "0"
     assert service.redis.command("LRANGE", f"{PREFIX}:list:normal", 0, -1) == [task_id]
@@ -254,7 +253,7 @@ def test_a_second_term_does_not_wait_for_the_drain_time(service, queue):
     queue.running(task_id)
     worker.signal(signal.SIGTERM)
     wait_for(lambda: worker.log_lines(message="stopping"), 20, "the worker drains")
-    assert worker.stop(10) == 0
+    assert worker.stop(40) == 0
     assert queue.status(task_id) == "queued"
 
 
@@ -275,7 +274,7 @@ def test_a_hint_that_comes_after_term_goes_back_to_its_list(service, queue, prox
     worker.signal(signal.SIGTERM)
     wait_for(lambda: worker.log_lines(message="stopping"), 20, "the worker stops")
     proxy.hints_flow.set()
-    assert worker.popen.wait(10) == 0
+    assert worker.popen.wait(30) == 0
     assert service.redis.command("LRANGE", f"{PREFIX}:list:normal", 0, -1) == [task_id]
     assert service.redis.command("HGET", f"{PREFIX}:task:{task_id}", "fence") == "0", "it was never claimed"
 
@@ -318,7 +317,7 @@ def test_a_forecast_survives_a_redis_that_is_killed_and_comes_back(service, queu
     wait_for(lambda: worker.log_lines(message="redis lost", operation="deliver") or
              worker.log_lines(message="redis lost", operation="wait"), 20, "the worker notices")
     gone = time.monotonic()
-    wait_for(lambda: time.monotonic() - gone > 3, 5, "the forecast ends while Redis is away")
+    wait_for(lambda: time.monotonic() - gone > 3, 20, "the forecast ends while Redis is away")
     service.redis.start()
     done = queue.ended(task_id, 20)
     assert done["status"] == "completed" and done["attempts"] == 1, done
@@ -371,7 +370,7 @@ def test_an_input_that_does_not_decode_fails_at_once_and_the_next_task_runs(serv
 
 
 def test_a_horizon_longer_than_the_context_fails_and_says_so(service, queue):
-    service.start_worker()
+    service.start_worker("--max-context", 48)
     done = queue.ended(queue.submit("--horizon", 60))
     assert done["status"] == "failed" and done["error_code"] == "inference_failed", done
     assert done["attempts"] == 1 and "48" in done["error_text"]
@@ -382,19 +381,19 @@ def test_a_cancel_flag_stops_a_running_task_soon(service, queue):
     task_id = queue.submit("--horizon", 40)
     queue.running(task_id)
     service.redis.command("HSET", f"{PREFIX}:task:{task_id}", "cancel", "1")
-    assert queue.ended(task_id, 6)["status"] == "cancelled"
+    assert queue.ended(task_id)["status"] == "cancelled"
 
 
 def test_a_deadline_stops_a_running_task(service, queue):
     service.start_worker(*SHORT_LEASE, "--step-delay-ms", 300)
     task_id = queue.submit("--horizon", 40, "--deadline-ms", 1500)
     queue.running(task_id)
-    assert queue.ended(task_id, 8)["status"] == "expired"
+    assert queue.ended(task_id)["status"] == "expired"
 
 
 def test_a_run_over_the_limit_fails_with_run_timeout(service, queue):
     service.start_worker(*SHORT_LEASE, "--step-delay-ms", 300, "--inference-timeout", 1)
-    done = queue.ended(queue.submit("--horizon", 40), 10)
+    done = queue.ended(queue.submit("--horizon", 40))
     assert done["status"] == "failed" and done["error_code"] == "run_timeout", done
 
 
@@ -402,9 +401,8 @@ def test_a_long_step_delay_does_not_hold_up_a_stop(service, queue):
     worker = service.start_worker("--step-delay-ms", 60000, "--drain-timeout", 0)
     task_id = queue.submit("--horizon", 40)
     queue.running(task_id)
-    started = time.monotonic()
-    assert worker.stop(10) == 0
-    assert time.monotonic() - started < 5
+    assert worker.stop() == 0
+    assert seconds_of_stopping(worker) < 5
 
 
 def test_an_idle_worker_sends_few_commands(service, queue):
@@ -417,9 +415,11 @@ def test_an_idle_worker_sends_few_commands(service, queue):
                  if line.startswith(("cmdstat_evalsha:", "cmdstat_blpop:", "cmdstat_eval:", "cmdstat_client")))
         return sum(int(n) for n in calls)
 
-    before, started = processed(), time.monotonic()
-    wait_for(lambda: time.monotonic() - started > 4, 6, "four idle seconds")
-    assert processed() - before <= 4 * 4, "two sweeps a second, a wait every two, a beat every five"
+    def commands_a_second():
+        before, started = processed(), time.monotonic()
+        passes(4)
+        return (processed() - before) / (time.monotonic() - started)
+    at_best(commands_a_second, 4.1)  # two sweeps a second, a wait every two, a beat every five
 
 
 def test_the_same_seed_gives_the_same_bytes_alone_and_in_company(service, queue):
@@ -440,15 +440,16 @@ def test_eight_tasks_step_together_in_eight_slots(service, queue):
     worker = service.start_worker("--slots", 8, "--step-delay-ms", 50)
     for task_id in ids:
         assert queue.ended(task_id)["status"] == "completed"
+    wait_for(lambda: len(worker.log_lines(message="task finished")) == 8, 20, "eight lines")
     assert max(line["batch_size"] for line in worker.log_lines(message="task finished")) == 8
 
 
 def test_low_tasks_leave_one_slot_free_and_an_urgent_one_takes_it_at_once(service, queue):
     low = [queue.submit("--priority", "low", "--horizon", 40) for _ in range(8)]
-    service.start_worker("--slots", 4, "--step-delay-ms", 100)
+    service.start_worker("--slots", 4, "--step-delay-ms", 250, "--drain-timeout", 0)
     wait_for(lambda: queue.leases() == 3, 20, "three of four slots run low tasks")
     urgent = queue.submit("--priority", "urgent", "--horizon", 2)
-    assert queue.ended(urgent, 5)["status"] == "completed"
+    assert queue.ended(urgent)["status"] == "completed"
     assert all(queue.status(task_id) in ("queued", "processing") for task_id in low)
 
 
@@ -484,12 +485,12 @@ def test_thirty_samples_in_eight_slots_run_in_rounds(service, queue):
 
 def test_a_worker_claims_no_more_than_fits(service, queue):
     ids = [queue.submit("--samples", 8, "--horizon", 30) for _ in range(5)]
-    service.start_worker("--slots", 8, "--step-delay-ms", 100)
+    service.start_worker("--slots", 8, "--step-delay-ms", 300, "--drain-timeout", 0)
     queue.running(ids[0])
     other = service.start_worker("--slots", 8)
     for task_id in ids[1:]:
         assert queue.ended(task_id)["status"] == "completed"
-    assert len(other.log_lines(message="task finished")) >= 3, "what the busy one left in the queue"
+    wait_for(lambda: len(other.log_lines(message="task finished")) >= 3, 20, "it finishes what the busy one left in the queue")
 
 
 def test_urgent_overtakes_low(service, queue):
@@ -498,6 +499,7 @@ def test_urgent_overtakes_low(service, queue):
     worker = service.start_worker("--slots", 1)
     for task_id in low + [urgent]:
         assert queue.ended(task_id)["status"] == "completed"
+    wait_for(lambda: len(worker.log_lines(message="task finished")) == 11, 20, "eleven lines")
     order = [line["task_id"] for line in worker.log_lines(message="task finished")]
     assert order.index(urgent) <= 1
 
@@ -578,7 +580,7 @@ def test_a_worker_waits_for_redis_when_it_starts_first(service, queue):
 def test_a_worker_gives_up_waiting_for_redis_in_the_time_it_was_given(service):
     service.redis.stop()
     worker = service.start_worker("--startup-timeout", 1, wait=False)
-    assert worker.popen.wait(15) == 75
+    assert worker.popen.wait(30) == 75
 
 
 def test_a_wrong_password_ends_the_start_instead_of_being_tried_for_minutes(service, tmp_path):

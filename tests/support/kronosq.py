@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 BUILD = pathlib.Path(os.environ.get("KRONOSQ_BUILD", ROOT / "build/debug"))
+DEFAULT_NAME = "kronos-small"  # what KRONOS_MODEL_NAME and KRONOS_DEFAULT_MODEL are when nobody sets them
 FULL = os.environ.get("KRONOSQ_FULL") == "1"  # scripts/test --full: times as they are by default, not shortened
 MODELS = pathlib.Path(os.environ.get("KRONOSQ_TEST_MODELS", ROOT / "build/test-models"))
 
@@ -257,9 +258,14 @@ class Reply:
 
 
 class Service:
-    """One Redis, and the daemons a test asks for."""
+    """One Redis, and the daemons a test asks for.
 
-    def __init__(self, directory=None):
+    `model` is a folder of build/test-models, served as `tiny`, with the context its golden cases have. None: as a user
+    starts it, with nothing named, which serves the bundled model under the default name."""
+
+    def __init__(self, directory=None, model="tiny-seed7"):
+        self.model = model
+        self.name = DEFAULT_NAME if model is None else "tiny"
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="kronosq-test-"))
         self.owns_directory = directory is None
         self.redis = Redis(self.directory)
@@ -275,7 +281,7 @@ class Service:
 
     def start_api(self, *flags, wait=True, **settings):
         name = f"api-{len(self.processes)}"
-        arguments = [BUILD / "kronosq-api", "--listen", "127.0.0.1:0", "--redis", self.redis.url, "--default-model", "tiny", *flags]
+        arguments = [BUILD / "kronosq-api", "--listen", "127.0.0.1:0", "--redis", self.redis.url, *self._named("--default-model"), *flags]
         self.api = Process(name, arguments, self.directory, environment(**settings))
         self.processes.append(self.api)
         if wait:
@@ -285,9 +291,14 @@ class Service:
             self.port = wait_for(listening, 60, "the API listens")[0]["port"]
         return self.api
 
-    def start_worker(self, *flags, model="tiny-seed7", name="tiny", wait=True, **settings):
-        arguments = [BUILD / "kronosq-worker", "--model", MODELS / model / "model", "--tokenizer", MODELS / model / "tokenizer",
-                     "--name", name, "--redis", self.redis.url, "--max-context", "48", *flags]
+    def _named(self, flag, name=None):
+        return [] if name is None and self.model is None else [flag, name or self.name]
+
+    def start_worker(self, *flags, model=None, name=None, wait=True, **settings):
+        model = model or self.model
+        of_files = [] if model is None else ["--model", MODELS / model / "model", "--tokenizer", MODELS / model / "tokenizer",
+                                             "--max-context", "48"]
+        arguments = [BUILD / "kronosq-worker", *of_files, *self._named("--name", name), "--redis", self.redis.url, *flags]
         worker = Process(f"worker-{len(self.processes)}", arguments, self.directory, environment(**settings))
         self.processes.append(worker)
         if wait:
@@ -311,7 +322,7 @@ class Service:
                 "KRONOS_WEBHOOK_ALLOW_CIDR": "127.0.0.0/8", "KRONOS_WEBHOOK_PORTS": ",".join(str(port) for port in ports)}
 
     def start_webhook(self, *flags, wait=True, **settings):
-        daemon = Process(f"webhook-{len(self.processes)}", [BUILD / "kronosq-webhook", "--redis", self.redis.url, "--default-model", "tiny", *flags],
+        daemon = Process(f"webhook-{len(self.processes)}", [BUILD / "kronosq-webhook", "--redis", self.redis.url, *self._named("--default-model"), *flags],
                          self.directory, environment(**settings))
         self.processes.append(daemon)
         if wait:
