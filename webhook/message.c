@@ -14,7 +14,8 @@
 #include "common/document/batch_document.h"
 #include "common/document/task_document.h"
 
-#define PATH_VALUE_MIN 2 /* bytes of a number and its comma at least */
+#define SERIES_ROOM    96 /* bytes of member names and brackets around the series' names */
+#define PATH_VALUE_MIN 2  /* bytes of a number and its comma at least */
 
 static void
 write_time(struct json_out *out, const char *name, int64_t ms)
@@ -54,8 +55,9 @@ message_needs_output(const struct parcel *parcel)
     return parcel->is_group ? parcel->include_result : parcel->status == TASK_COMPLETED;
 }
 
+/* At most ${max} bytes of them, but one. */
 static void
-write_series_ids(const struct task_document *d, struct json_out *out)
+write_series_ids(const struct task_document *d, size_t max, struct json_out *out)
 {
     size_t n = d->members != NULL ? d->n_members : 1, began;
     bool is_cut = false;
@@ -64,11 +66,15 @@ write_series_ids(const struct task_document *d, struct json_out *out)
     began = out->len;
     for (size_t i = 0; i < n && !is_cut && !out->failed; i++) {
         const struct task_about *about = d->members != NULL ? &d->members[i].about : &d->about;
+        size_t len = out->len;
+        bool needs_comma = out->needs_comma;
 
-        if (out->len - began > MESSAGE_SERIES_MAX)
+        json_out_text(out, NULL, about->series_id);
+        if (i > 0 && !out->failed && out->len - began > max) {
             is_cut = true;
-        else
-            json_out_text(out, NULL, about->series_id);
+            out->len = len;
+            out->needs_comma = needs_comma;
+        }
     }
     json_out_close(out, ']');
     if (is_cut)
@@ -127,14 +133,11 @@ write_result(const struct task_document *d, struct json_out *out)
     json_out_clear(&result);
 }
 
+/* All of a thin body that stands behind the series' names. */
 static void
-write_data(const struct parcel *p, const struct task_document *d, const char *public_url,
+write_rest(const struct parcel *p, const struct task_document *d, const char *public_url,
     struct json_out *out)
 {
-    json_out_text(out, "task_id", p->subject);
-    json_out_text(out, "status", task_status_name(p->status));
-    json_out_text(out, "model", d->model);
-    write_series_ids(d, out);
     write_result_url(p, public_url, out);
     json_out_text(
         out, "forecast_sha256", d->result != NULL ? d->result->provenance.forecast_sha256 : NULL);
@@ -147,6 +150,29 @@ write_data(const struct parcel *p, const struct task_document *d, const char *pu
         json_out_text(out, d->about.metadata[i].name, d->about.metadata[i].value);
     json_out_close(out, '}');
     task_document_error_write(d, "error", out);
+}
+
+static void
+write_data(const struct parcel *p, const struct task_document *d, const char *public_url,
+    struct json_out *out)
+{
+    struct json_out rest; /* measured: what it leaves is the series' */
+
+    json_out_init(&rest);
+    json_out_open(&rest, NULL, '{');
+    write_rest(p, d, public_url, &rest);
+    json_out_text(out, "task_id", p->subject);
+    json_out_text(out, "status", task_status_name(p->status));
+    json_out_text(out, "model", d->model);
+    write_series_ids(d,
+        out->len + rest.len + SERIES_ROOM < MESSAGE_THIN_MAX
+            ? MESSAGE_THIN_MAX - out->len - rest.len - SERIES_ROOM
+            : 0,
+        out);
+    if (rest.failed)
+        out->failed = true;
+    json_out_clear(&rest);
+    write_rest(p, d, public_url, out);
     if (p->include_result)
         write_result(d, out);
 }

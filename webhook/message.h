@@ -10,8 +10,7 @@
 #include "webhook/parcel.h"
 
 #define MESSAGE_RESULT_MAX (256 * 1024) /* bytes of data.result */
-#define MESSAGE_SERIES_MAX                                                                         \
-    (12 * 1024) /* bytes of data.series_ids, so that a thin body stays below 20 kB */
+#define MESSAGE_THIN_MAX   19999        /* bytes of a body without a result */
 
 /** message_write_ping(p, out): needs nothing from Redis. */
 void message_write_ping(const struct parcel *parcel, struct json_out *out);
