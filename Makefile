@@ -136,6 +136,8 @@ API_SRC := \
 	api/rate.c \
 	api/reload.c \
 	api/guard.c \
+	api/guard_bytes.c \
+	api/guard_reply.c \
 	api/head.c \
 	api/drain.c \
 	api/reply.c \

@@ -4,72 +4,32 @@
  * The guard is a callback on the input buffer of each connection's bufferevent; libevent
  * calls it inside the read, before evhttp's own read callback. A connection goes
  *
- *   IDLE -> HEAD -> [BODY ->] BUSY -> IDLE ...        or  HEAD -> REFUSED -> closed
+ *   IDLE -> HEAD -> [BODY ->] BUSY -> IDLE ...    or  ... -> BUSY or REFUSED -> LEAVING -> closed
  *
  * In IDLE and HEAD evhttp's input is empty and the client's bytes are in ${pending}; at the
  * end of the block evhttp gets a canonical one and the body. Bytes beyond the body (the
  * next, pipelined request) wait in ${pending} until the reply has been written.
+ *
+ * evhttp turns reading off while a request is in work, and on again: two calls of the kernel for
+ * each request. ${quiet} is an event of ours on the same descriptor that does nothing but keep it
+ * in epoll meanwhile; bytes of a next request end it, so that they do not spin the loop.
  */
-#include "api/guard.h"
+#include "api/guard_internal.h"
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/http_struct.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 
-#include "api/drain.h"
+#include "api/guard_bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/metrics.h"
 
 #define GUARD_PENDING_MAX   (64 * 1024) /* bytes of a next request held while one is in work */
-#define GUARD_WRITE_SECONDS 30          /* a reply nobody reads: no progress for that long */
-#define GUARD_STREAM_BYTES                                                                         \
-    (32 * 1024) /* of a stream the kernel may hold: who does not read is seen */
 #define GUARD_REFUSED_BLOCK "GET / HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-enum guard_state { GUARD_IDLE, GUARD_HEAD, GUARD_BODY, GUARD_BUSY, GUARD_REFUSED };
-
-struct guard {
-    struct guards *owner;
-    struct bufferevent *bev;
-    struct evhttp_connection *connection; /* NULL until on_kick() has met it */
-    evutil_socket_t fd;
-    enum guard_state state;
-    struct head *head; /* from the first byte until guards_take() */
-    struct evbuffer *pending;
-    int64_t body_left;
-    struct problem problem;     /* REFUSED: the answer */
-    bool closes;                /* the reply in work is the last one */
-    struct guard_stream stream; /* the reply in work, if it is one */
-    char request_id[HEAD_REQUEST_ID_MAX + 1];
-    char peer[PEERS_TEXT_MAX];
-    bool is_exempt; /* loopback or a trusted proxy: not counted per peer */
-    int64_t began_ms;
-    struct event *deadline;
-    struct event *kick; /* runs on_kick() soon, outside of whatever is going on */
-    bool is_moving;     /* we change the input buffer ourselves */
-    bool is_reading;    /* inside libevent's read: its read callback follows by itself */
-    LIST_ENTRY(guard) link;
-};
-
-struct guards {
-    struct event_base *base;
-    struct evhttp *http;
-    struct guard_limits limits;
-    guard_judge_fn judge;
-    void *cookie;
-    struct drain *drain;
-    size_t n, n_busy;
-    struct guard **by_fd; /* [n_fds]; descriptors are small numbers */
-    size_t n_fds;
-    LIST_HEAD(, guard) all;
-};
 
 static bool
 state_is_busy(enum guard_state state)
@@ -77,8 +37,14 @@ state_is_busy(enum guard_state state)
     return state == GUARD_BUSY || state == GUARD_REFUSED;
 }
 
-static void
-set_state(struct guard *g, enum guard_state state)
+bool
+guard_is_busy(const struct guard *g)
+{
+    return state_is_busy(g->state);
+}
+
+void
+guard_set_state(struct guard *g, enum guard_state state)
 {
     g->owner->n_busy -= state_is_busy(g->state) ? 1 : 0;
     g->owner->n_busy += state_is_busy(state) ? 1 : 0;
@@ -86,49 +52,39 @@ set_state(struct guard *g, enum guard_state state)
 }
 
 static void
-set_deadline(struct guard *g, double seconds)
+start_deadline_timer(struct guard *g, int64_t in_ms)
 {
-    struct timeval tv = {(time_t)seconds, (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+    const struct timeval tv = {(time_t)(in_ms / 1000), (suseconds_t)(in_ms % 1000 * 1000)};
 
     event_add(g->deadline, &tv);
+    g->deadline_ms = g->until_ms;
+}
+
+/* The timer is moved only to come earlier: most deadlines are taken back long before. */
+void
+guard_set_deadline(struct guard *g, double seconds)
+{
+    int64_t in_ms = (int64_t)(seconds * 1000);
+
+    g->until_ms = clock_monotonic_ms() + in_ms;
+    if (g->deadline_ms > g->until_ms)
+        start_deadline_timer(g, in_ms);
+}
+
+static void
+clear_deadline(struct guard *g)
+{
+    g->until_ms = INT64_MAX;
 }
 
 /* ---- moving bytes ---- */
 
-/* Remove the last ${n} bytes of the input buffer; into ${to} unless NULL. */
+/* Put ${text}, then ${n_body} bytes of ${pending}, where evhttp reads; ${n_more} follow. */
 static void
-cut_tail(struct guard *g, size_t n, struct evbuffer *to)
+give(struct guard *g, const char *text, size_t n_body, int64_t n_more)
 {
-    struct evbuffer *input = bufferevent_get_input(g->bev);
-    struct evbuffer *front = evbuffer_new();
-
-    if (front == NULL) { /* without memory nothing may slip through: evhttp gets less, not more */
-        evbuffer_drain(input, evbuffer_get_length(input));
-        return;
-    }
-    evbuffer_remove_buffer(input, front, evbuffer_get_length(input) - n);
-    if (to != NULL)
-        evbuffer_add_buffer(to, input);
-    else
-        evbuffer_drain(input, n);
-    evbuffer_add_buffer(input, front);
-    evbuffer_free(front);
-}
-
-/* Put ${text}, then ${n_body} bytes of ${pending}, where evhttp reads. */
-static void
-give(struct guard *g, const char *text, size_t n_body)
-{
-    struct evbuffer *input = bufferevent_get_input(g->bev);
-
     g->is_moving = true;
-    if (!g->is_reading)
-        evbuffer_unfreeze(input, 0);
-    evbuffer_add(input, text, strlen(text));
-    if (n_body > 0)
-        evbuffer_remove_buffer(g->pending, input, n_body);
-    if (!g->is_reading)
-        evbuffer_freeze(input, 0);
+    bytes_give(g->bev, g->is_reading, text, g->pending, n_body, (uint64_t)n_more);
     g->is_moving = false;
 }
 
@@ -136,8 +92,9 @@ give(struct guard *g, const char *text, size_t n_body)
 static void
 request_is_passed(struct guard *g)
 {
-    event_del(g->deadline);
-    set_state(g, GUARD_BUSY);
+    clear_deadline(g);
+    guard_set_state(g, GUARD_BUSY);
+    event_add(g->quiet, NULL); /* failing costs two calls of the kernel, no more */
 }
 
 static void
@@ -160,10 +117,10 @@ pass_request(struct guard *g)
         (long long)(head->content_length > 0 ? head->content_length : 0),
         head->expects_continue && head->content_length > 0 ? "Expect: 100-continue\r\n" : "",
         head->wants_close ? "Connection: close\r\n" : "Connection: keep-alive\r\n");
-    give(g, block, n_body);
+    give(g, block, n_body, g->body_left);
     if (g->body_left > 0) {
-        set_state(g, GUARD_BODY);
-        set_deadline(g, g->owner->limits.body_seconds);
+        guard_set_state(g, GUARD_BODY);
+        guard_set_deadline(g, g->owner->limits.body_seconds);
     } else {
         request_is_passed(g);
     }
@@ -174,14 +131,14 @@ refuse_request(struct guard *g)
 {
     struct evbuffer *input = bufferevent_get_input(g->bev);
 
-    event_del(g->deadline);
+    clear_deadline(g);
     g->problem.closes = true;
     evbuffer_drain(g->pending, evbuffer_get_length(g->pending));
     g->is_moving = true;
     evbuffer_drain(input, evbuffer_get_length(input));
     g->is_moving = false;
-    set_state(g, GUARD_REFUSED);
-    give(g, GUARD_REFUSED_BLOCK, 0);
+    guard_set_state(g, GUARD_REFUSED);
+    give(g, GUARD_REFUSED_BLOCK, 0, 0);
 }
 
 /* ---- judging ---- */
@@ -194,8 +151,8 @@ begin_head(struct guard *g)
         return -1;
     g->request_id[0] = '\0';
     g->began_ms = clock_monotonic_ms();
-    set_state(g, GUARD_HEAD);
-    set_deadline(g, g->owner->limits.header_seconds);
+    guard_set_state(g, GUARD_HEAD);
+    clear_deadline(g);
     return 0;
 }
 
@@ -235,7 +192,24 @@ read_pending(struct guard *g)
             refuse_request(g);
         return true;
     }
+    if (g->state == GUARD_HEAD && g->until_ms == INT64_MAX)
+        guard_set_deadline(g, g->owner->limits.header_seconds);
     return false;
+}
+
+/* ${n} more bytes of a body are in the input, and perhaps some beyond it; more may be there. */
+static void
+read_body(struct guard *g, size_t n)
+{
+    if ((uint64_t)n > (uint64_t)g->body_left) {
+        bytes_cut_tail(g->bev, n - (size_t)g->body_left, g->pending);
+        g->body_left = 0;
+    } else {
+        g->body_left -= (int64_t)n;
+        g->body_left -= (int64_t)bytes_read_ahead(g->bev, (uint64_t)g->body_left);
+    }
+    if (g->body_left == 0)
+        request_is_passed(g);
 }
 
 /* libevent added bytes to the input buffer, or evhttp (or we) took some out. */
@@ -253,21 +227,16 @@ on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *cook
     case GUARD_IDLE:
     case GUARD_HEAD:
         evbuffer_add_buffer(g->pending, input);
-        g->is_moving = false;
         read_pending(g);
+        g->is_moving = true;
+        if (g->state == GUARD_BODY)
+            read_body(g, 0);
         break;
     case GUARD_BODY:
-        if ((uint64_t)n > (uint64_t)g->body_left) {
-            cut_tail(g, n - (size_t)g->body_left, g->pending);
-            g->body_left = 0;
-        } else {
-            g->body_left -= (int64_t)n;
-        }
-        if (g->body_left == 0)
-            request_is_passed(g);
+        read_body(g, n);
         break;
     case GUARD_BUSY: /* reading is off, but what was read in one go may arrive here */
-        cut_tail(g, n, g->pending);
+        bytes_cut_tail(g->bev, n, g->pending);
         if (evbuffer_get_length(g->pending) <= GUARD_PENDING_MAX)
             break;
         bufferevent_disable(g->bev, EV_READ);
@@ -279,7 +248,11 @@ on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *cook
         }
         break;
     case GUARD_REFUSED:
-        cut_tail(g, n, NULL);
+        bytes_cut_tail(g->bev, n, NULL);
+        break;
+    case GUARD_LEAVING:
+        evbuffer_drain(input, n);
+        guard_set_deadline(g, drain_more(&g->drain, g->fd, n) ? DRAIN_SILENCE_SECONDS : 0);
         break;
     }
     g->is_moving = false;
@@ -298,6 +271,8 @@ guard_free(struct guard *g)
         event_free(g->deadline);
     if (g->kick != NULL)
         event_free(g->kick);
+    if (g->quiet != NULL)
+        event_free(g->quiet);
     if (g->pending != NULL)
         evbuffer_free(g->pending);
     head_free(g->head);
@@ -314,7 +289,7 @@ on_closed(struct evhttp_connection *connection, void *cookie)
     (void)connection;
     if (g->stream.on_gone != NULL)
         g->stream.on_gone(g->stream.cookie);
-    set_state(g, GUARD_IDLE);
+    guard_set_state(g, GUARD_IDLE);
     g->owner->by_fd[g->fd] = NULL;
     g->owner->n--;
     LIST_REMOVE(g, link);
@@ -357,11 +332,19 @@ is_over_a_limit(const struct guard *g)
     return n_of_peer > all->limits.max_per_peer;
 }
 
+/* A client sent more while its request is in work: that waits in the kernel. */
+static void
+on_early_bytes(evutil_socket_t fd, short what, void *cookie)
+{
+    (void)fd;
+    (void)what;
+    (void)cookie;
+}
+
 /* The connection exists: learn who it is and whether it may stay. */
 static void
 meet(struct guard *g)
 {
-    const struct timeval unread = {GUARD_WRITE_SECONDS, 0};
     const int on = 1;
     char *peer = NULL;
     uint16_t port;
@@ -375,7 +358,8 @@ meet(struct guard *g)
     g->is_exempt = strncmp(g->peer, "127.", 4) == 0 || strcmp(g->peer, "::1") == 0 ||
                    strncmp(g->peer, "::ffff:127.", 11) == 0 ||
                    peers_is_proxy(g->owner->limits.peers, g->peer);
-    if (remember_fd(g->owner, g) == -1) {
+    g->quiet = event_new(g->owner->base, g->fd, EV_READ, on_early_bytes, g);
+    if (g->quiet == NULL || remember_fd(g->owner, g) == -1) {
         struct evhttp_connection *unknown = g->connection;
 
         guard_free(g);
@@ -391,10 +375,10 @@ meet(struct guard *g)
         evhttp_connection_free(g->connection);
         return;
     }
-    bufferevent_set_timeouts(g->bev, NULL, &unread);
+    bufferevent_set_timeouts(g->bev, NULL, NULL); /* wait_for_room() sets them */
     /* a reply is one write: waiting for more would only delay it; failing changes nothing else */
     (void)setsockopt(g->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    set_deadline(g, g->owner->limits.idle_seconds);
+    guard_set_deadline(g, g->owner->limits.idle_seconds);
 }
 
 /* Soon after a connection was accepted, and after a reply if a next request is here already. */
@@ -416,9 +400,17 @@ static void
 on_deadline(evutil_socket_t fd, short what, void *cookie)
 {
     struct guard *g = cookie;
+    int64_t now_ms = clock_monotonic_ms();
 
     (void)fd;
     (void)what;
+    g->deadline_ms = INT64_MAX;
+    if (g->until_ms == INT64_MAX)
+        return;
+    if (g->until_ms > now_ms) {
+        start_deadline_timer(g, g->until_ms - now_ms);
+        return;
+    }
     if (g->state == GUARD_HEAD) {
         problem_set(&g->problem, 408, "request_timeout",
             "the header block was not complete after %g s", g->owner->limits.header_seconds);
@@ -426,7 +418,7 @@ on_deadline(evutil_socket_t fd, short what, void *cookie)
         head_request_id(g->head, "", 0, g->request_id);
         refuse_request(g);
         bufferevent_trigger(g->bev, EV_READ, BEV_TRIG_IGNORE_WATERMARKS);
-    } else if (g->state == GUARD_IDLE || g->state == GUARD_BODY) {
+    } else if (g->state == GUARD_IDLE || g->state == GUARD_BODY || g->state == GUARD_LEAVING) {
         if (g->state == GUARD_BODY) /* evhttp waits for the body: no reply can be made */
             log_warning("api.guard", "connection closed: the body took too long",
                 LOG_TEXT("client_host", g->peer), LOG_TEXT("path", head_path(g->head)),
@@ -448,6 +440,7 @@ on_accepted(struct event_base *base, void *cookie)
     g->owner = all;
     g->bev = bev;
     g->fd = -1;
+    g->until_ms = g->deadline_ms = INT64_MAX;
     g->pending = evbuffer_new();
     g->deadline = event_new(base, -1, 0, on_deadline, g);
     g->kick = event_new(base, -1, 0, on_kick, g);
@@ -464,121 +457,6 @@ give_up: /* a connection without a guard is never served: guards_take() does not
     else
         free(g);
     return bev;
-}
-
-/* The last byte of the reply is in the kernel; evhttp now closes, or waits for a request. */
-static void
-on_reply_written(struct evhttp_request *http, void *cookie)
-{
-    struct guard *g = cookie;
-
-    (void)http;
-    if (g->closes) {
-        drain_start(g->owner->drain, g->fd);
-        return;
-    }
-    set_state(g, GUARD_IDLE);
-    set_deadline(g, g->owner->limits.idle_seconds);
-    if (evbuffer_get_length(g->pending) > 0) /* a pipelined request */
-        event_active(g->kick, EV_TIMEOUT, 1);
-}
-
-static struct guard *
-find_guard(const struct guards *all, struct evhttp_request *http)
-{
-    struct evhttp_connection *connection = evhttp_request_get_connection(http);
-    evutil_socket_t fd;
-
-    if (connection == NULL)
-        return NULL; /* it failed while the request was in work */
-    fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
-    if (fd < 0 || (size_t)fd >= all->n_fds || all->by_fd[fd] == NULL ||
-        all->by_fd[fd]->connection != connection)
-        return NULL;
-    return all->by_fd[fd];
-}
-
-int
-guards_take(struct guards *all, struct evhttp_request *http, struct guarded *out)
-{
-    struct guard *g = find_guard(all, http);
-
-    if (g == NULL || !state_is_busy(g->state) || g->head == NULL)
-        return -1;
-    out->head = g->head;
-    out->problem = g->problem;
-    out->began_ms = g->began_ms;
-    memcpy(out->request_id, g->request_id, sizeof(out->request_id));
-    memcpy(out->peer, g->peer, sizeof(out->peer));
-    g->head = NULL;
-    g->problem = (struct problem){0};
-    return 0;
-}
-
-void
-guards_send(struct guards *all, struct evhttp_request *http, int status, const char *reason,
-    struct evbuffer *body, bool closes)
-{
-    struct guard *g = find_guard(all, http);
-
-    if (g == NULL) {
-        evhttp_send_reply(http, status, reason, body);
-        return;
-    }
-    g->closes = closes;
-    evhttp_request_set_on_complete_cb(http, on_reply_written, g);
-    evhttp_send_reply(http, status, reason, body);
-    bufferevent_disable(g->bev, EV_READ);
-}
-
-void
-guards_stream_begin(struct guards *all, struct evhttp_request *http, const char *reason,
-    const struct guard_stream *stream)
-{
-    const int bytes = GUARD_STREAM_BYTES;
-    struct guard *g = find_guard(all, http);
-
-    if (g != NULL) {
-        g->stream = *stream;
-        /* failing only means that a client which does not read is noticed later */
-        (void)setsockopt(g->fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
-    }
-    evhttp_send_reply_start(http, 200, reason);
-}
-
-/* What was sent of a stream is in the kernel. */
-static void
-on_chunk_written(struct evhttp_connection *connection, void *cookie)
-{
-    struct guard *g = cookie;
-
-    (void)connection;
-    if (g->stream.on_written != NULL)
-        g->stream.on_written(g->stream.cookie);
-}
-
-void
-guards_stream_send(struct guards *all, struct evhttp_request *http, struct evbuffer *data)
-{
-    struct guard *g = find_guard(all, http);
-
-    if (g != NULL)
-        evhttp_send_reply_chunk_with_cb(http, data, on_chunk_written, g);
-}
-
-void
-guards_stream_end(struct guards *all, struct evhttp_request *http, bool closes)
-{
-    struct guard *g = find_guard(all, http);
-
-    if (g != NULL) {
-        g->stream = (struct guard_stream){0};
-        g->closes = closes;
-        if (closes) /* too late for the client, and evhttp looks there whether to close */
-            evhttp_add_header(evhttp_request_get_output_headers(http), "Connection", "close");
-        evhttp_request_set_on_complete_cb(http, on_reply_written, g);
-    }
-    evhttp_send_reply_end(http); /* may close, and free the guard */
 }
 
 void
@@ -606,8 +484,7 @@ guards_new(struct event_base *base, struct evhttp *http, const struct guard_limi
 {
     struct guards *all = calloc(1, sizeof(*all));
 
-    if (all == NULL || (all->drain = drain_new(base)) == NULL) {
-        free(all);
+    if (all == NULL) {
         error_set(err, ERR_MEMORY, "out of memory");
         return NULL;
     }
@@ -627,7 +504,6 @@ guards_free(struct guards *all)
 {
     if (all == NULL)
         return;
-    drain_free(all->drain);
     free(all->by_fd);
     free(all);
 }

@@ -40,7 +40,7 @@
 #define MAIN_READY_LOOK_MS   100
 #define MAIN_INSECURE_HOURLY 3600
 #define MAIN_STATUS_MS       5000 /* between lines for `systemctl status` */
-#define MAIN_SPARE_FDS       64   /* Redis, listening, logs, sockets that are drained */
+#define MAIN_SPARE_FDS       64   /* Redis, listening, logs */
 
 extern char **environ;
 
@@ -309,6 +309,24 @@ read_access(struct server *s, struct error *err)
     return 0;
 }
 
+/*
+ * What is watched for changes several times for each request, and mostly back again before the
+ * loop turns: with a list of changes the kernel hears of what is left. That allows no duplicated
+ * descriptors in the loop, and there are none.
+ */
+static struct event_base *
+new_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+
+    if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+        base = event_base_new_with_config(config);
+    if (config != NULL)
+        event_config_free(config);
+    return base;
+}
+
 static int
 start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
     const struct listen_address *listen, struct error *err)
@@ -319,7 +337,7 @@ start(struct daemon *d, const struct redis_settings *redis, bool redis_is_there,
 
     if (read_access(s, err) == -1)
         return -1;
-    if ((s->base = event_base_new()) == NULL)
+    if ((s->base = new_base()) == NULL)
         return error_set(err, ERR_MEMORY, "no event loop");
     if (catch_signals(d, err) == -1) /* first of all: process 1 has no other way to be stopped */
         return -1;
