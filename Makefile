@@ -43,6 +43,7 @@ COMMON_SRC := \
 	common/redis_look.c \
 	common/redis_link.c \
 	common/redis_link_command.c \
+	common/redis_link_events.c \
 	common/utf8.c \
 	common/cidr.c \
 	common/secret_file.c \

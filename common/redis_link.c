@@ -10,7 +10,6 @@
 #include "common/redis_link_internal.h"
 
 #include <event2/event.h>
-#include <hiredis/adapters/libevent.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #include <stdio.h>
@@ -244,7 +243,7 @@ connect_now(struct redis_link *link)
         return;
     }
     ac->data = link;
-    if (redisLibeventAttach(ac, link->base) != REDIS_OK) {
+    if (redis_link_attach(ac, link->base) == -1) {
         redis_link_drop(link, "cannot attach to the event loop");
         return;
     }

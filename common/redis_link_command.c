@@ -15,19 +15,11 @@
 
 #include "common/clock.h"
 
-static void
-command_free(struct link_command *command)
-{
-    if (command->timer != NULL)
-        event_free(command->timer);
-    free(command);
-}
-
 /* To be answered with NULL by the loop. */
 void
 redis_link_command_fail(struct redis_link *link, struct link_command *command)
 {
-    evtimer_del(command->timer);
+    evtimer_del(&command->timer);
     command->is_failed = true;
     TAILQ_INSERT_TAIL(&link->failed, command, next);
     event_active(link->deferred, EV_TIMEOUT, 0);
@@ -38,13 +30,11 @@ void
 redis_link_command_answered(struct link_commands *list, struct link_command *command)
 {
     TAILQ_REMOVE(list, command, next);
-    if (command->in_hiredis) {
+    evtimer_del(&command->timer);
+    if (command->in_hiredis)
         command->fn = NULL;
-        event_free(command->timer);
-        command->timer = NULL;
-    } else {
-        command_free(command);
-    }
+    else
+        free(command);
 }
 
 /* The loop turns to a command that failed. */
@@ -98,7 +88,7 @@ on_reply(redisAsyncContext *ac, void *answer, void *cookie)
         link->silent_since_ms = clock_monotonic_ms();
     }
     if (fn == NULL) { /* a shell: too late */
-        command_free(command);
+        free(command);
         return;
     }
     if (command->is_failed) /* redis_link_command_on_deferred() answers and frees it */
@@ -125,7 +115,7 @@ redis_link_command(struct redis_link *link, int timeout_ms, redis_link_reply_fn 
     if (link->is_freeing || (command = calloc(1, sizeof(*command))) == NULL)
         return -1;
     *command = (struct link_command){.link = link, .fn = fn, .cookie = cookie};
-    if ((command->timer = evtimer_new(link->base, on_command_timeout, command)) == NULL) {
+    if (evtimer_assign(&command->timer, link->base, on_command_timeout, command) == -1) {
         free(command);
         return -1;
     }
@@ -138,7 +128,7 @@ redis_link_command(struct redis_link *link, int timeout_ms, redis_link_reply_fn 
     }
     command->in_hiredis = true;
     TAILQ_INSERT_TAIL(&link->waiting, command, next);
-    redis_link_start_timer(command->timer, timeout_ms);
+    redis_link_start_timer(&command->timer, timeout_ms);
     redis_link_expect_answer(link);
     return 0;
 }

@@ -4,6 +4,7 @@
 #ifndef COMMON_REDIS_LINK_INTERNAL_H
 #define COMMON_REDIS_LINK_INTERNAL_H
 
+#include <event2/event_struct.h>
 #include <hiredis/async.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -23,9 +24,9 @@ struct link_command {
     struct redis_link *link;
     redis_link_reply_fn fn; /* NULL: a shell, answered already */
     void *cookie;
-    struct event *timer;
-    bool in_hiredis; /* its callback is still to come; it frees a shell */
-    bool is_failed;  /* in the list of those to be answered with NULL */
+    struct event timer; /* runs until it is answered */
+    bool in_hiredis;    /* its callback is still to come; it frees a shell */
+    bool is_failed;     /* in the list of those to be answered with NULL */
     TAILQ_ENTRY(link_command) next;
 };
 TAILQ_HEAD(link_commands, link_command);
@@ -67,6 +68,11 @@ void redis_link_drop(struct redis_link *link, const char *reason);
 
 /** redis_link_expect_answer(link): something was sent that Redis has to answer. */
 void redis_link_expect_answer(struct redis_link *link);
+
+/* Of redis_link_events.c. */
+
+/** redis_link_attach(ac, base): until ${ac} is freed. 0, or -1 without memory. */
+int redis_link_attach(redisAsyncContext *ac, struct event_base *base);
 
 /* Of redis_link_command.c. */
 
