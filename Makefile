@@ -358,7 +358,7 @@ $(B)/tests/model/%_test: $(B)/tests/model/%_test.o $(MODEL_SUPPORT) $(LIBKRONOS)
 	$(call Q,LD)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CMOCKA) $(KRONOS_LIBS)
 
 # The programs behind scripts/bench. What they share: medians, results as JSON, P and B.
-BENCHES := api engine load precision queue
+BENCHES := api engine load precision queue webhook_receiver
 BENCH_SUPPORT := $(call obj,tests/bench/measure.c tests/bench/report.c)
 BENCH_ENGINE := $(call obj,tests/bench/machine.c tests/bench/floor.c)
 $(B)/tests/bench/engine: $(B)/tests/bench/engine.o $(BENCH_ENGINE) $(BENCH_SUPPORT) $(LIBKRONOS) $(B)/common/error.o

@@ -104,7 +104,18 @@ def service(run):
     return found
 
 
-BY_BENCHMARK = {"engine": engine, "api": api, "torch": torch, "service": service}
+def webhook(run):
+    found = []
+    for name, words, limit, at_most in (("deliveries per second of CPU time", "webhook deliveries per second of CPU time", 1000, False),
+                                        ("resident memory, peak", "memory of kronosq-webhook with 10,000 events due", 50e6, True)):
+        if r := saved.row(run, name):
+            found.append(goal(words, r["value"], limit, at_most, r["unit"].replace("1/s", "/s")))
+    if r := saved.row(run, "outbox to receiver, beside dead ones"):
+        found.append(goal("webhook, outbox to receiver beside dead ones, p95", r["detail"]["p95_s"], 0.1, True, "s"))
+    return found
+
+
+BY_BENCHMARK = {"webhook": webhook, "engine": engine, "api": api, "torch": torch, "service": service}
 OF_SMALL = {"engine", "torch", "service"}   # goals for Kronos-small
 
 

@@ -64,6 +64,12 @@ def arguments():
     api.add_argument("--log", metavar="FILE", help="where the API logs (a file that is removed)")
     api.add_argument("--only", metavar="WORD", help="rows with that word in the name of their request")
 
+    webhook = parts.add_parser("webhook", parents=[common, weighed], help="kronosq-webhook and receivers, quick and dead")
+    webhook.add_argument("--events", type=int, default=10000, help="due at once, to the quick one (10000)")
+    webhook.add_argument("--per-host", type=int, default=4, help="deliveries at once to it (4)")
+    webhook.add_argument("--owed", type=int, default=10000, help="events owed to each of three dead ones (10000)")
+    webhook.add_argument("--seconds", type=float, default=6.0, help="of events to one that is well, with and without those (6)")
+
     parts.add_parser("precision", parents=[common, modelled], help="what half precision changes in what the model says")
 
     show = parts.add_parser("show", parents=[common], help="saved runs again")
@@ -103,6 +109,11 @@ def api(options):
     return {**run, "machine": programs.machine(programs.model(options.weights), context=48)[0]}
 
 
+def webhook(options):
+    import webhook as hooks  # it wants the build's place before it is imported
+    return {**hooks.measure(options), "machine": programs.machine(programs.model(options.weights), context=48)[0]}
+
+
 def precision(options):
     folder = programs.model(options.model)
     run = programs.run("precision", "--max-context", context_of(options), folder / "model", folder / "tokenizer", folder.name)
@@ -115,7 +126,8 @@ def measure(options):
     commit, is_dirty = programs.commit()
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     watch = noise.Watch()
-    run = {"engine": engine, "service": service, "queue": queue, "torch": torch, "api": api, "precision": precision}[options.benchmark](options)
+    run = {"engine": engine, "service": service, "queue": queue, "torch": torch, "api": api, "precision": precision,
+           "webhook": webhook}[options.benchmark](options)
     head = {"format": saved.FORMAT, "benchmark": options.benchmark, "date": date, "commit": commit, "is_dirty": is_dirty}
     setup = {**({"model": options.model} if hasattr(options, "model") else {}), **run.get("setup", {})}
     return {**head, "machine": run["machine"], "noise": watch.stop(run["machine"]), "setup": setup,

@@ -64,6 +64,15 @@ def test_the_api_alone_is_measured(tmp_path):
     assert rows and all("poll" in name and row["floor"] > 0 for name, row in rows.items())
 
 
+def test_webhooks_are_measured_to_quick_receivers_and_beside_dead_ones(tmp_path):
+    rows = measured(tmp_path, "webhook", "--events", 200, "--owed", 100, "--seconds", 0.4, "--weights", "tiny")
+    assert set(rows) == {"deliveries to a quick receiver", "deliveries per second of CPU time", "CPU of a delivery", "resident memory, peak",
+                         "outbox to receiver, alone", "outbox to receiver, beside dead ones"}
+    assert rows["resident memory, peak"]["value"] > 1 << 20 and rows["CPU of a delivery"]["value"] > 0
+    for name in ("outbox to receiver, alone", "outbox to receiver, beside dead ones"):
+        assert rows[name]["n"] == 20 and rows[name]["value"] <= rows[name]["detail"]["p95_s"] <= rows[name]["detail"]["most_s"]
+
+
 def test_the_whole_service_is_measured_in_every_scenario(tmp_path):
     rows = measured(tmp_path, "service", "--model", "tiny", "--history", 24, "--horizon", 8, "--workers", "1,2", "--slots", 2,
                     "--seconds", 0.4, "--warm-up", 0.1, "--tasks", 3, "--rates", "20")
