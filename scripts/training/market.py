@@ -58,7 +58,8 @@ def day_profile(rng, minutes, interval, is_session):
 
 
 def steps(rng, n, bars, law, profile):
-    """Log-returns from open to close [n, bars] and their standard deviations, by law."""
+    """Log-returns from open to close [n, bars], their standard deviations, and what made them: the share
+    of a distance that is pulled back each bar [n], the distance and the drift after each bar [n, bars]."""
     sigma = 10 ** rng.uniform(-3.3, -1.8, n)
     fat = rng.random(n) < 0.5
     noise = rng.standard_normal((n, bars))
@@ -78,7 +79,7 @@ def steps(rng, n, bars, law, profile):
     turns = rng.random((n, bars)) < np.where(rng.random(n) < 0.4, 0.0, 1 / 150)[:, None]
 
     volatility = sigma[:, None] * np.where(law == 0, 0, 1)[:, None] * (profile ** 0.25 - 1) + sigma[:, None]
-    out = np.empty((n, bars))
+    out, distances, drifts = np.empty((n, bars)), np.empty((n, bars)), np.empty((n, bars))
     away = rng.standard_normal(n) * sigma / np.sqrt(np.maximum(2 * pull, 1e-3)) * (pull > 0)
     for t in range(bars):
         is_wild = np.where(rng.random(n) < np.where(is_wild, stay_wild, stay_quiet), is_wild, ~is_wild)
@@ -87,16 +88,18 @@ def steps(rng, n, bars, law, profile):
         drift = np.where(turns[:, t], -drift, drift)
         out[:, t] = -pull * away + drift * sigma + volatility[:, t] * noise[:, t]
         away += out[:, t] + level_noise[:, t] * sigma
-    return out, volatility
+        distances[:, t], drifts[:, t] = away, drift * sigma
+    return out, volatility, dict(pull=pull, distance=distances, drift=drifts)
 
 
 def markets(rng, n, bars, law=None):
     """n series: candles [n, bars, 6] float32 (open high low close volume amount), minutes [n, bars] int64
-    since 1970 by the wall clock, law [n] as an index into LAWS. law: one name for all, None for a mixture."""
+    since 1970 by the wall clock, law [n] as an index into LAWS, and the hidden causes that steps() names.
+    law: one name for all, None for a mixture."""
     which = np.full(n, LAWS.index(law)) if law else rng.choice(len(LAWS), n, p=[0.3, 0.2, 0.25, 0.25])
     minutes, opens, interval, is_session = timestamps(rng, n, bars)
     profile = day_profile(rng, minutes, interval, is_session)
-    move, volatility = steps(rng, n, bars, which, profile)
+    move, volatility, causes = steps(rng, n, bars, which, profile)
 
     # Between close and open: hardly anything, except over night.
     gap = rng.standard_normal((n, bars)) * volatility * np.where(rng.random(n) < 0.3, 0.0, 0.05)[:, None]
@@ -127,4 +130,4 @@ def markets(rng, n, bars, law=None):
     # Rounding to binary32 may turn low <= open into low > open by a digit: put it right.
     candles[..., 1] = candles[..., :4].max(axis=2)
     candles[..., 2] = candles[..., :4].min(axis=2)
-    return candles, minutes, which
+    return candles, minutes, which, causes
