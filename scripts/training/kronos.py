@@ -143,14 +143,22 @@ class Tokenizer(nn.Module):
         return torch.cat([bit(s1, self.s1_bits), bit(s2, self.bits - self.s1_bits)], -1).float() * 2 - 1
 
 
+def rows_of_codes(bits, d):
+    """A row for each code [2^bits, d], standard deviation 1; codes that share bits begin alike, because
+    they stand for candles that are alike. From independent rows training has to find that out."""
+    sign = ((torch.arange(2 ** bits)[:, None] >> torch.arange(bits)) & 1) * 2.0 - 1
+    return sign @ torch.randn(bits, d) * math.sqrt(0.8 / bits) + torch.randn(2 ** bits, d) * math.sqrt(0.2)
+
+
 class Embedding(nn.Module):
     def __init__(self, c):
         super().__init__()
         d = c["d_model"]
         self.emb_s1, self.emb_s2 = nn.Embedding(2 ** c["s1_bits"], d), nn.Embedding(2 ** c["s2_bits"], d)
         self.fusion_proj = nn.Linear(2 * d, d)
-        for table in (self.emb_s1, self.emb_s2):
-            nn.init.normal_(table.weight, std=d ** -0.5)
+        with torch.no_grad():
+            self.emb_s1.weight.copy_(rows_of_codes(c["s1_bits"], d) / math.sqrt(d))
+            self.emb_s2.weight.copy_(rows_of_codes(c["s2_bits"], d) / math.sqrt(d))
 
     def forward(self, s1, s2):
         scale = math.sqrt(self.emb_s1.embedding_dim)
@@ -186,6 +194,9 @@ class Heads(nn.Module):
         super().__init__()
         self.proj_s1 = nn.Linear(c["d_model"], 2 ** c["s1_bits"])
         self.proj_s2 = nn.Linear(c["d_model"], 2 ** c["s2_bits"])
+        with torch.no_grad():
+            self.proj_s1.weight.copy_(rows_of_codes(c["s1_bits"], c["d_model"]) * 0.5 / math.sqrt(c["d_model"]))
+            self.proj_s2.weight.copy_(rows_of_codes(c["s2_bits"], c["d_model"]) * 0.5 / math.sqrt(c["d_model"]))
 
 
 class Model(nn.Module):
@@ -201,11 +212,12 @@ class Model(nn.Module):
         """What is known at each place [B, n, d]. s1, s2 [B, n]; times [B, n, 5]."""
         return self.norm(through(self.transformer, self.embedding(s1, s2) + self.time_emb(times)))
 
-    def forward(self, s1, s2, times, next_s1):
-        """Logits of the next coarse token, and of the next fine token given the coarse one."""
+    def forward(self, s1, s2, times, next_s1, where):
+        """Logits of the next coarse token, and of the next fine token given the coarse one, at the places
+        where [B, n] says so: [places, vocabulary]."""
         context = self.context(s1, s2, times)
         fine = self.dep_layer(context, self.embedding.emb_s1(next_s1))
-        return self.head.proj_s1(context), self.head.proj_s2(fine)
+        return self.head.proj_s1(context[where]), self.head.proj_s2(fine[where])
 
 
 def time_features(minutes):
