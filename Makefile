@@ -223,6 +223,7 @@ CLI_SRC := \
 	cli/queues.c \
 	cli/workers.c \
 	cli/dead.c \
+	cli/webhook.c \
 	cli/key.c \
 	cli/chart.c
 

@@ -23,6 +23,7 @@ extern const struct command health_command;
 extern const struct command queues_command;
 extern const struct command workers_command;
 extern const struct command dead_command;
+extern const struct command webhook_command;
 extern const struct command key_command;
 
 /** command_fail(err): print the error, return exit status 1. */

@@ -24,6 +24,7 @@ static const struct command *const commands[] = {
     &queues_command,
     &workers_command,
     &dead_command,
+    &webhook_command,
     &key_command,
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -4,6 +4,7 @@ import subprocess
 import time
 
 from kronosq import BUILD, at_best, environment, seconds_since, single_body, wait_for
+from receiver import Receiver
 
 UNKNOWN = "3f0c1a52-8a4e-4d6b-9c1e-7b2f5a90d1c4"
 
@@ -76,13 +77,34 @@ def test_dead_letters_are_shown_requeued_and_given_up(service):
     assert "no dead letter" in kronosq(service, "dead", "requeue", ids[0], status=1)
 
 
+def test_a_receiver_is_tried_and_an_event_sent_again(service):
+    receiver = Receiver()
+    service.write_masters()
+    settings = service.webhook_settings(receiver.port)
+    service.start_api(**settings)
+    service.start_webhook(**settings)
+    said = kronosq(service, "webhook", "ping", receiver.url("/ping"))
+    delivery, = wait_for(lambda: receiver.at("/ping"), 20, "the ping has come")
+    assert said == f"test.ping is sent, once: {delivery.headers['webhook-id']}\n"
+    task_id = service.submit(single_body(webhook={"url": receiver.url()}))
+    assert "webhook" in kronosq(service, "webhook", "replay", task_id, status=1), "nothing has happened that could be told again"
+    kronosq(service, "cancel", task_id)
+    wait_for(lambda: json.loads(kronosq(service, "task", task_id))["webhook"]["state"] == "delivered", 20, "its end is told")
+    assert kronosq(service, "webhook", "replay", task_id) == "its last event is sent again\n"
+    first, again = wait_for(lambda: len(found := receiver.at("/hook")) == 2 and found, 20, "and told again")
+    assert first.headers["webhook-id"] == again.headers["webhook-id"] and first.body == again.body
+    assert "not on the public network" in kronosq(service, "webhook", "ping", "https://10.0.0.1/", status=1)
+    receiver.close()
+
+
 def test_a_wrong_call_is_told_its_usage(service):
     service.start_api()
     for words in (["cancel"], ["cancel", "a/b"], ["queues", "pause"], ["queues", "stop", "tiny"], ["queues", "pause", "a/b"], ["workers", "quiet"],
-                  ["workers", "quiet", "../queues"], ["dead", "requeue"], ["dead", "eat", UNKNOWN], ["dead", "delete", "x?y"]):
+                  ["workers", "quiet", "../queues"], ["dead", "requeue"], ["dead", "eat", UNKNOWN], ["dead", "delete", "x?y"],
+                  ["webhook"], ["webhook", "ping"], ["webhook", "eat", UNKNOWN], ["webhook", "replay", "a/b"]):
         kronosq(service, *words, status=2)
     usage = kronosq(service, "--help")
-    for name in ("forecast", "task", "cancel", "health", "queues", "workers", "dead"):
+    for name in ("forecast", "task", "cancel", "health", "queues", "workers", "dead", "webhook"):
         assert f"\n  {name} " in usage
 
 

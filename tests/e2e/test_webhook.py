@@ -276,6 +276,26 @@ def test_two_masters_sign_twice_and_hup_reads_them(hooks):
     assert "short" not in daemon.log() and new not in daemon.log()
 
 
+def test_masters_change_with_a_restart_and_no_event_is_lost(hooks):
+    """What systemctl restart does; whoever hears of an event while both masters hold can verify it with either."""
+    old, new = hooks.service.masters[0], "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    daemon = hooks.start("--webhook-per-host", "1")
+    tasks = [hooks.cancelled(f"/{n}") for n in range(20)]
+    wait_for(lambda: len(hooks.receiver.deliveries) >= 3, 20, "it is at work")
+    hooks.service.write_masters(new, old)
+    assert daemon.stop() == 0
+    before = len(hooks.receiver.deliveries)
+    tasks += [hooks.cancelled(f"/{n}") for n in range(20, 25)]
+    hooks.start()
+    for task_id in tasks:
+        assert hooks.settled(task_id, "delivered")["attempts"] == 1
+    assert {d.path for d in hooks.receiver.deliveries} == {f"/{n}" for n in range(25)} and len(hooks.receiver.deliveries) == 25
+    for delivery in hooks.receiver.deliveries:
+        verify(delivery, secret_of(old, "local"))
+    for delivery in hooks.receiver.deliveries[before:]:
+        verify(delivery, secret_of(new, "local"))
+
+
 def test_delete_erases_what_is_pending(hooks):
     task_id = hooks.cancelled()
     assert hooks.service.request("DELETE", f"/v1/tasks/{task_id}").status == 204

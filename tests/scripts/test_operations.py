@@ -9,6 +9,7 @@ import pytest
 
 import kronosq
 from kronosq import BUILD, ROOT, environment, single_body, wait_for
+from receiver import Receiver, verify
 
 PAGE = ROOT / "docs/operations.md"
 BLOCKS = re.findall(r"^```sh ?(\w*)\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
@@ -33,6 +34,8 @@ def shell(service, text):
     for name, body in {
         "redis-cli": f'exec /usr/bin/redis-cli -s {service.redis.socket_path} "$@"',
         "kronosq": f'exec {BUILD}/kronosq "$@"',
+        "kronosq-webhook": f'exec {BUILD}/kronosq-webhook "$@"',
+        "systemctl": 'echo "systemctl $*"',
         # there may be no user redis, and the test is not root everywhere
         "sudo": 'case $1 in chown) exit 0 ;; install) set -- $(printf "%s\\n" "$@" | sed "/^-[og]$/,+1d") ;; esac; exec "$@"',
     }.items():
@@ -59,7 +62,7 @@ def test_every_block_is_a_shells_language():
 def test_units_and_files_the_page_names_exist():
     text = PAGE.read_text()
     named = set(re.findall(r"kronosq-(?:api|worker|webhook|redis|[a-z]+)@?", text))
-    assert named == {"kronosq-api", "kronosq-worker", "kronosq-worker@", "kronosq-redis"}
+    assert named == {"kronosq-api", "kronosq-worker", "kronosq-worker@", "kronosq-redis", "kronosq-webhook"}
     for name in set(re.findall(r"[a-z-]+\.conf\.example", text)):
         assert (ROOT / "systemd" / name).exists(), name
     for name in re.findall(r"scripts/[a-z-]+", text):
@@ -174,3 +177,37 @@ def test_workers_of_two_models_share_a_machine_as_the_page_says(small):
     for name, value in own.items():
         assert f"{name}={value}  # env\n" in shown
     assert f"KRONOS_SLOTS=2  # {shared}:3\n" in shown
+
+
+def test_master_secrets_are_made_shown_and_changed_as_the_page_says(small):
+    """Between each step a daemon, started with what is there, tells the receiver; every secret shown verifies what it says."""
+    receiver = Receiver()
+    settings = small.webhook_settings(receiver.port)
+    secrets = small.directory / "webhook-secrets"
+    settings["KRONOS_WEBHOOK_SECRET_FILE"] = secrets
+    here = {"/etc/kronosq": str(small.directory), "desk-a": "local", "https://hooks.example/kronosq": receiver.url()}
+
+    def on_this_host(text):
+        for there, now in here.items():
+            text = text.replace(there, now)
+        return shell(small, text)
+
+    make = next(text for kind, text in BLOCKS if kind == "host" and "webhook-secrets" in text)
+    on_this_host("\n".join(make.splitlines()[:2]))
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
+    small.start_api("--default-model", "kronos-small", **settings)
+    daemon = small.start_webhook("--default-model", "kronos-small", **settings)
+    show, change = (next(text for kind, text in BLOCKS if kind == word) for word in ("webhook", "rotate"))
+    first = re.search(r"whsec_\S+", on_this_host(show))[0]
+    verify(wait_for(lambda: receiver.deliveries, 20, "the ping of the page")[0], first)
+
+    said = on_this_host(change)
+    assert "systemctl restart kronosq-webhook\n" in said and stat.S_IMODE(secrets.stat().st_mode) == 0o600
+    second, former = re.findall(r"whsec_\S+", said)
+    assert former == first != second
+    assert daemon.stop() == 0
+    small.start_webhook("--default-model", "kronos-small", **settings)
+    on_this_host(show)
+    for secret in (second, first):
+        verify(wait_for(lambda: receiver.deliveries[1:], 20, "the second ping")[0], secret)
+    receiver.close()
