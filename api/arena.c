@@ -8,7 +8,7 @@
 
 #define FIRST_BYTES ((size_t)4 * 1024)
 #define MOST_BYTES  ((size_t)4 * 1024 * 1024) /* of one block, unless a piece is larger */
-#define ALIGNMENT   ((size_t)8)
+#define ALIGNMENT   ((size_t)ARENA_ALIGNMENT)
 
 struct arena_block {
     struct arena_block *next;
@@ -38,19 +38,12 @@ add_block(struct arena *a, size_t least)
 }
 
 void *
-arena_take(struct arena *a, size_t size)
+arena_take_block(struct arena *a, size_t size)
 {
-    void *taken;
-
     if (size > SIZE_MAX / 2)
         return NULL;
     size = size > 0 ? (size + ALIGNMENT - 1) & ~(ALIGNMENT - 1) : ALIGNMENT;
-    if (size > a->left && add_block(a, size) == -1)
-        return NULL;
-    taken = a->free;
-    a->free += size;
-    a->left -= size;
-    return taken;
+    return size <= a->left || add_block(a, size) == 0 ? arena_take(a, size) : NULL;
 }
 
 void

@@ -17,8 +17,24 @@ struct arena {
     size_t left;
 };
 
+#define ARENA_ALIGNMENT 8 /* that of pointers and doubles */
+
+/** arena_take_block(a, size): for arena_take() alone: what it cannot do itself. */
+void *arena_take_block(struct arena *a, size_t size);
+
 /** arena_take(a, size): ${size} bytes, aligned for pointers and doubles, not zeroed; or NULL. */
-void *arena_take(struct arena *a, size_t size);
+static inline void *
+arena_take(struct arena *a, size_t size)
+{
+    size_t rounded = (size + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
+    void *taken = a->free;
+
+    if (rounded == 0 || rounded > a->left) /* 0: of nothing, or too large to be rounded */
+        return arena_take_block(a, size);
+    a->free += rounded;
+    a->left -= rounded;
+    return taken;
+}
 
 /** arena_clear(a): nothing that was taken is valid any more; ${a} is empty. */
 void arena_clear(struct arena *a);

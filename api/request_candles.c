@@ -139,10 +139,57 @@ allocate(struct reader *r, size_t n, struct candles *candles)
     return true;
 }
 
+/* The members of a row that was read, to find those of the next one by. */
+struct row_shape {
+    const char *names[TASK_FIELDS]; /* in the order of the row: its own texts */
+    enum field fields[TASK_FIELDS];
+    size_t n; /* 0: there is none to go by */
+};
+
+static void
+note_shape(struct row_shape *shape, const cJSON *row, const cJSON *const *items)
+{
+    const cJSON *member;
+
+    shape->n = 0;
+    cJSON_ArrayForEach(member, row)
+    {
+        int f = 0;
+
+        while (f < TASK_FIELDS && items[f] != member)
+            f++;
+        if (f == TASK_FIELDS) { /* a name of no field, which is reported where it occurs */
+            shape->n = 0;
+            return;
+        }
+        shape->names[shape->n] = member->string;
+        shape->fields[shape->n++] = (enum field)f;
+    }
+}
+
+/* Has ${row} the names of the row before it? Then it shares their texts (tree.h). */
+static bool
+has_shape(const struct row_shape *shape, const cJSON *row, const cJSON **items)
+{
+    const cJSON *member;
+    size_t i = 0;
+
+    for (int f = 0; f < TASK_FIELDS; f++)
+        items[f] = NULL;
+    cJSON_ArrayForEach(member, row)
+    {
+        if (i == shape->n || member->string != shape->names[i])
+            return false;
+        items[shape->fields[i++]] = member;
+    }
+    return i == shape->n;
+}
+
 static void
 read_rows(struct reader *r, const cJSON *list, const struct path *at, struct candles *candles)
 {
     const cJSON *row, *items[TASK_FIELDS];
+    struct row_shape shape = {.n = 0};
     size_t n, index = 0;
 
     if (!value_list(r, list, at, 1, TASK_HISTORY_MAX, &n) || !allocate(r, n, candles))
@@ -152,7 +199,10 @@ read_rows(struct reader *r, const cJSON *list, const struct path *at, struct can
         struct path row_at = {.parent = at, .index = index};
 
         if (cJSON_IsObject(row)) {
-            value_members(r, row, &row_at, field_names, TASK_FIELDS, false, items);
+            if (shape.n == 0 || !has_shape(&shape, row, items)) {
+                value_members(r, row, &row_at, field_names, TASK_FIELDS, false, items);
+                note_shape(&shape, row, items);
+            }
             read_candle(r, at, false, index, items, candles);
         } else {
             fault_type(r, &row_at, WANTED_OBJECT, row);

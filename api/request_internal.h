@@ -80,7 +80,11 @@ void fault_old_text(struct reader *r, const struct path *at, const char *code, c
 /* ---- request_value.c: one value of the tree ---- */
 
 /** value_is_given(item): an optional member that is null counts as absent. */
-bool value_is_given(const cJSON *item);
+static inline bool
+value_is_given(const cJSON *item)
+{
+    return item != NULL && (item->type & 0xFF) != cJSON_NULL; /* no call into cJSON */
+}
 
 /** value_members(r, object, at, names, n, is_closed, found):
  * The members of ${object} by name into ${found} [n], NULL where absent. Unknown ones become
@@ -97,9 +101,29 @@ struct value_range {
 
 bool value_number(struct reader *r, const cJSON *item, const struct path *at,
     const struct value_range *range, double *value);
+
+/** value_is_above_least(x, range): not below what is allowed; false for NaN. */
+static inline bool
+value_is_above_least(double x, const struct value_range *range)
+{
+    double judged = range->is_binary32 ? (double)(float)x : x;
+
+    return range->is_above ? judged > range->least : judged >= range->least;
+}
+
 /** value_peek_number(item, range, value): is it a number in range? Reports nothing; does not read
- * numbers in strings. */
-bool value_peek_number(const cJSON *item, const struct value_range *range, double *value);
+ * numbers in strings. Here, because it is asked of each of thousands. */
+static inline bool
+value_peek_number(const cJSON *item, const struct value_range *range, double *value)
+{
+    double x = item->valuedouble;
+
+    if (item->type != cJSON_Number || !(x <= range->most) || !value_is_above_least(x, range))
+        return false;
+    *value = x;
+    return true;
+}
+
 bool value_integer(struct reader *r, const cJSON *item, const struct path *at, int64_t least,
     int64_t most, int64_t *value);
 /** value_peek_integer(item, value): is it an integer? Reports nothing. */

@@ -15,12 +15,6 @@
 
 #define UNKNOWN_WARNINGS_MAX 5
 
-bool
-value_is_given(const cJSON *item)
-{
-    return item != NULL && !cJSON_IsNull(item);
-}
-
 static void
 meet_unknown(struct reader *r, const struct path *at, bool is_closed)
 {
@@ -96,26 +90,6 @@ take_number(
     }
 }
 
-/* Not below what is allowed; false for NaN. */
-static bool
-is_above_least(double x, const struct value_range *range)
-{
-    double judged = range->is_binary32 ? (double)(float)x : x;
-
-    return range->is_above ? judged > range->least : judged >= range->least;
-}
-
-bool
-value_peek_number(const cJSON *item, const struct value_range *range, double *value)
-{
-    double x = item->valuedouble;
-
-    if (item->type != cJSON_Number || !(x <= range->most) || !is_above_least(x, range))
-        return false;
-    *value = x;
-    return true;
-}
-
 bool
 value_number(struct reader *r, const cJSON *item, const struct path *at,
     const struct value_range *range, double *value)
@@ -132,7 +106,7 @@ value_number(struct reader *r, const cJSON *item, const struct path *at,
         fault_limit(r, at, LIMIT_AT_MOST, range->most, x, item);
         return false;
     }
-    if (!is_above_least(x, range)) {
+    if (!value_is_above_least(x, range)) {
         fault_limit(r, at, range->is_above ? LIMIT_ABOVE : LIMIT_AT_LEAST, range->least, x, item);
         return false;
     }

@@ -3,51 +3,11 @@
  */
 #include "api/tree.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Objects up to this size are compared pair by pair, larger ones sorted. */
 #define PAIRWISE_MAX 12
-
-cJSON *
-tree_new_item(struct arena *arena)
-{
-    cJSON *item = arena_take(arena, sizeof(*item));
-
-    if (item != NULL)
-        *item = (cJSON){.type = cJSON_NULL};
-    return item;
-}
-
-void
-tree_set_number(cJSON *item, double value)
-{
-    item->type = cJSON_Number;
-    item->valuedouble = value;
-    /* cJSON's own rule for it */
-    item->valueint = value >= INT_MAX ? INT_MAX : value <= INT_MIN ? INT_MIN : (int)value;
-}
-
-void
-tree_append(cJSON *parent, cJSON *item)
-{
-    cJSON *first = parent->child;
-
-    if (first == NULL) {
-        parent->child = item->prev = item;
-        return;
-    }
-    item->prev = first->prev; /* that of the first is the last: so cJSON keeps it */
-    item->prev->next = item;
-    first->prev = item;
-}
-
-const cJSON *
-tree_last(const cJSON *parent)
-{
-    return parent->child != NULL ? parent->child->prev : NULL;
-}
 
 struct name {
     const char *text;

@@ -9,19 +9,55 @@
 #define API_TREE_H
 
 #include <cjson/cJSON.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "api/arena.h"
 
+/* These are called for each of thousands of values, so they are here. */
+
 /** tree_new_item(arena): a null without a name, or NULL. */
-cJSON *tree_new_item(struct arena *arena);
-void tree_set_number(cJSON *item, double value);
+static inline cJSON *
+tree_new_item(struct arena *arena)
+{
+    cJSON *item = arena_take(arena, sizeof(*item));
+
+    if (item != NULL)
+        *item = (cJSON){.type = cJSON_NULL};
+    return item;
+}
+
+static inline void
+tree_set_number(cJSON *item, double value)
+{
+    item->type = cJSON_Number;
+    item->valuedouble = value;
+    /* cJSON's own rule for it */
+    item->valueint = value >= INT_MAX ? INT_MAX : value <= INT_MIN ? INT_MIN : (int)value;
+}
+
 /** tree_append(parent, item): ${item} becomes the last of an array or object. */
-void tree_append(cJSON *parent, cJSON *item);
+static inline void
+tree_append(cJSON *parent, cJSON *item)
+{
+    cJSON *first = parent->child;
+
+    if (first == NULL) {
+        parent->child = item->prev = item;
+        return;
+    }
+    item->prev = first->prev; /* that of the first is the last: so cJSON keeps it */
+    item->prev->next = item;
+    first->prev = item;
+}
 
 /** tree_last(parent): its last item so far, NULL if it has none. */
-const cJSON *tree_last(const cJSON *parent);
+static inline const cJSON *
+tree_last(const cJSON *parent)
+{
+    return parent->child != NULL ? parent->child->prev : NULL;
+}
 
 /* While an object is built: how far it has the names of the one before it in the same array. */
 struct tree_elder {

@@ -30,6 +30,8 @@ static const char *const output_names[O_COUNT] = {
 #define TIME_BYTES   8
 #define OFFSET_BYTES 2
 
+#define CHUNK 256 /* numbers turned into bytes at a time, on the stack */
+
 int
 task_bytes_refuse(const struct msgpack_read *r, const char *what, struct error *err)
 {
@@ -52,24 +54,45 @@ task_read_version(struct msgpack_read *r, uint32_t newest)
 void
 task_write_wall_us(struct msgpack_write *w, const struct task_time *times, size_t n)
 {
-    msgpack_write_bin(w, n * TIME_BYTES);
-    for (size_t i = 0; i < n; i++) {
-        uint8_t bytes[TIME_BYTES];
+    uint8_t bytes[CHUNK * TIME_BYTES];
 
-        le_put_u64(bytes, (uint64_t)times[i].wall_us);
-        msgpack_write_bytes(w, bytes, sizeof(bytes));
+    msgpack_write_bin(w, n * TIME_BYTES);
+    for (size_t at = 0; at < n; at += CHUNK) {
+        size_t count = n - at < CHUNK ? n - at : CHUNK;
+
+        for (size_t i = 0; i < count; i++)
+            le_put_u64(bytes + i * TIME_BYTES, (uint64_t)times[at + i].wall_us);
+        msgpack_write_bytes(w, bytes, count * TIME_BYTES);
     }
 }
 
 void
 task_write_offsets(struct msgpack_write *w, const struct task_time *times, size_t n)
 {
-    msgpack_write_bin(w, n * OFFSET_BYTES);
-    for (size_t i = 0; i < n; i++) {
-        uint8_t bytes[OFFSET_BYTES];
+    uint8_t bytes[CHUNK * OFFSET_BYTES];
 
-        le_put_u16(bytes, (uint16_t)times[i].offset_minutes);
-        msgpack_write_bytes(w, bytes, sizeof(bytes));
+    msgpack_write_bin(w, n * OFFSET_BYTES);
+    for (size_t at = 0; at < n; at += CHUNK) {
+        size_t count = n - at < CHUNK ? n - at : CHUNK;
+
+        for (size_t i = 0; i < count; i++)
+            le_put_u16(bytes + i * OFFSET_BYTES, (uint16_t)times[at + i].offset_minutes);
+        msgpack_write_bytes(w, bytes, count * OFFSET_BYTES);
+    }
+}
+
+static void
+write_minutes(struct msgpack_write *w, const int64_t *minutes, size_t n)
+{
+    uint8_t bytes[CHUNK * MINUTE_BYTES];
+
+    msgpack_write_bin(w, n * MINUTE_BYTES);
+    for (size_t at = 0; at < n; at += CHUNK) {
+        size_t count = n - at < CHUNK ? n - at : CHUNK;
+
+        for (size_t i = 0; i < count; i++)
+            le_put_u32(bytes + i * MINUTE_BYTES, (uint32_t)(int32_t)minutes[at + i]);
+        msgpack_write_bytes(w, bytes, count * MINUTE_BYTES);
     }
 }
 
@@ -282,13 +305,7 @@ task_encode(const struct task *task, struct task_bytes *out, struct error *err)
     msgpack_write_text(&w, input_names[IN_VERSION]);
     msgpack_write_uint(&w, TASK_FORMAT);
     msgpack_write_text(&w, input_names[IN_HISTORY]);
-    msgpack_write_bin(&w, task->n_history * MINUTE_BYTES);
-    for (size_t i = 0; i < task->n_history; i++) {
-        uint8_t bytes[MINUTE_BYTES];
-
-        le_put_u32(bytes, (uint32_t)(int32_t)task->history_minutes[i]);
-        msgpack_write_bytes(&w, bytes, sizeof(bytes));
-    }
+    write_minutes(&w, task->history_minutes, task->n_history);
     msgpack_write_text(&w, input_names[IN_CANDLES]);
     msgpack_write_floats(&w, task->candles, task->n_history * TASK_FIELDS);
     msgpack_write_text(&w, input_names[IN_HORIZON]);

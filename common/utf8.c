@@ -7,6 +7,7 @@
 #include "common/utf8.h"
 
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes of the character that starts at ${s}, of ${len} left; 0 when there is none. */
 static size_t
@@ -44,12 +45,27 @@ character_bytes(const uint8_t *s, size_t len)
     return n;
 }
 
+/* How many of ${len} bytes, in whole words, are ASCII from the start on: nearly always all. */
+static size_t
+ascii_words(const uint8_t *s, size_t len)
+{
+    size_t i = 0;
+    uint64_t word;
+
+    for (; len - i >= sizeof(word); i += sizeof(word)) {
+        memcpy(&word, s + i, sizeof(word));
+        if ((word & UINT64_C(0x8080808080808080)) != 0)
+            break;
+    }
+    return i;
+}
+
 bool
 utf8_is_valid(const char *text, size_t len)
 {
     const uint8_t *s = (const uint8_t *)text;
 
-    for (size_t i = 0, n; i < len; i += n)
+    for (size_t i = ascii_words(s, len), n; i < len; i += n)
         if ((n = character_bytes(s + i, len - i)) == 0)
             return false;
     return true;
