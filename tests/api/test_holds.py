@@ -74,7 +74,7 @@ def test_a_hold_ends_within_a_second_of_its_client(service):
 
     def leave():
         name = next(names)
-        raw, before = hold(service, name), queued(service)
+        before, raw = queued(service), hold(service, name)
         wait_for(lambda: queued(service) == before + 1, 20)
         started = time.monotonic()
         raw.close()

@@ -290,7 +290,7 @@ def test_twenty_workers_that_come_and_go_complete_every_task_once(fleet):
             next_end = completed + 25
             fleet.end(rng.choice(up))
         return completed == 2000
-    wait_for(all_are_done, 200, "all tasks complete")
+    wait_for(all_are_done, 300, "all tasks complete")
     logged = [line["task_id"] for process in fleet.past if process.name.startswith("worker")
               for line in process.log_lines(message="task finished", status="completed")]
     assert sorted(logged) == sorted(ids), "each is finished by one worker, once"

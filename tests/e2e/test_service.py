@@ -61,7 +61,7 @@ def test_fifty_tasks_over_two_workers_all_complete(service):
 
 def test_a_task_whose_worker_is_killed_completes_on_the_other(service):
     service.start_api()
-    victim = service.start_worker(*SHORT_LEASE, "--step-delay-ms", "250")
+    victim = service.start_worker(*SHORT_LEASE, "--step-delay-ms", "500")  # it must not end before the other one has started
     task_id = service.submit(single_body(steps=20, overrides={"seed": 11}))
     wait_for(lambda: service.task(task_id)["status"] == "processing", 20, "the first worker runs the task")
     rescuer = service.start_worker(*SHORT_LEASE)

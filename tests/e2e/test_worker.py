@@ -182,7 +182,7 @@ def test_the_hash_in_a_result_is_that_of_the_weight_file(service, queue):
 
 
 def test_a_killed_workers_task_completes_on_the_other_as_its_second_attempt(service, queue):
-    victim = service.start_worker(*SHORT_LEASE, "--step-delay-ms", 100)
+    victim = service.start_worker(*SHORT_LEASE, "--step-delay-ms", 500)  # it must not end before the other one has started
     task_id = queue.submit("--horizon", 24, "--seed", 5)
     queue.running(task_id)
     queue.stepping(task_id)
@@ -198,7 +198,7 @@ def test_a_killed_workers_task_completes_on_the_other_as_its_second_attempt(serv
 
 
 def test_a_worker_that_was_frozen_past_its_lease_publishes_nothing(service, queue):
-    frozen = service.start_worker(*SHORT_LEASE, "--step-delay-ms", 100)
+    frozen = service.start_worker(*SHORT_LEASE, "--step-delay-ms", 300)
     task_id = queue.submit("--horizon", 16)
     queue.running(task_id)
     forget_restart(service)
@@ -224,7 +224,7 @@ def test_a_lease_outlasts_many_renewals_while_the_engine_lives(service, queue):
 
 
 def test_term_in_the_middle_of_a_forecast_finishes_it_first(service, queue):
-    worker = service.start_worker("--step-delay-ms", 50)
+    worker = service.start_worker("--step-delay-ms", 150)
     task_id = queue.submit("--horizon", 20)
     queue.running(task_id)
     assert worker.stop() == 0
@@ -280,7 +280,7 @@ def test_a_hint_that_comes_after_term_goes_back_to_its_list(service, queue, prox
 
 
 def test_quiet_takes_nothing_new_and_finishes_what_it_has(service, queue):
-    worker = service.start_worker("--step-delay-ms", 50)
+    worker = service.start_worker("--step-delay-ms", 150)
     first = queue.submit("--horizon", 20)
     queue.running(first)
     worker.signal(signal.SIGTSTP)
@@ -310,7 +310,7 @@ def test_hup_reads_the_log_level_again(service, queue):
 
 
 def test_a_forecast_survives_a_redis_that_is_killed_and_comes_back(service, queue):
-    worker = service.start_worker("--step-delay-ms", 100)
+    worker = service.start_worker("--step-delay-ms", 200)
     task_id = queue.submit("--horizon", 10)
     queue.running(task_id)
     service.redis.kill()
@@ -326,7 +326,7 @@ def test_a_forecast_survives_a_redis_that_is_killed_and_comes_back(service, queu
 
 
 def test_killed_client_connections_cost_nothing(service, queue):
-    service.start_worker("--step-delay-ms", 50)
+    service.start_worker("--step-delay-ms", 250)
     ids = [queue.submit("--horizon", 20) for _ in range(4)]
     queue.running(ids[0])
     service.redis.command("CLIENT", "KILL", "TYPE", "normal")
@@ -351,7 +351,7 @@ def sha1_of(script):
 
 
 def test_a_complete_whose_reply_is_lost_is_repeated_and_publishes_once(service, queue, proxy):
-    worker = start_worker_behind(service, proxy, "--step-delay-ms", 50)
+    worker = start_worker_behind(service, proxy, "--step-delay-ms", 200)
     task_id = queue.submit("--horizon", 10)
     queue.running(task_id)
     proxy.lose(task_id, sha1_of("complete"))

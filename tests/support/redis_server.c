@@ -129,7 +129,7 @@ become_redis(const struct redis_server *s, pid_t parent)
     const char *argv[OPTIONS_MAX];
     const char *const fixed[] = {"redis-server", "--port", "0", "--unixsocket", s->socket_path,
         "--dir", s->directory, "--logfile", "redis.log", "--loglevel", "warning", "--appendonly",
-        "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
+        "yes", "--appendfsync", "no", "--save", "", "--maxmemory-policy", "noeviction",
         "--enable-debug-command", "local", "--databases", "16"};
     size_t n = sizeof(fixed) / sizeof(fixed[0]);
     sigset_t none;

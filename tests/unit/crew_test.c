@@ -148,14 +148,18 @@ a_crew_without_work_costs_nothing(void **state)
 {
     struct crew *crew = new_crew(4);
     struct count count;
-    double before;
+    double used = 1;
 
     (void)state;
     run_counted(crew, &count, PARTS_MAX);
-    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); /* they may spin for a moment */
-    before = cpu_seconds();
-    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
-    assert_true(cpu_seconds() - before < 0.02);
+    /* They may spin for a moment, which is longer on a machine that gives them no core. */
+    for (int tries = 0; tries < 20 && used >= 0.02; tries++) {
+        double before = cpu_seconds();
+
+        nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+        used = cpu_seconds() - before;
+    }
+    assert_true(used < 0.02);
     crew_free(crew);
 }
 
