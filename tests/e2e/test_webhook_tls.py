@@ -59,7 +59,7 @@ class Secure:
         task_id = self.cancelled(url)
         hook = wait_for(lambda: (hook := self.service.task(task_id)["webhook"])["last_error"] and hook, 30, "an attempt has failed")
         assert (hook["state"], hook["attempts"], hook["last_status"], hook["last_error"]) == ("pending", 1, None, "tls")
-        told, = daemon.log_lines(message="delivery attempted", task_id=task_id)
+        told, = wait_for(lambda: daemon.log_lines(message="delivery attempted", task_id=task_id), 20, "and it is told")
         assert (told["error_type"], told["error_message"], told["status_code"]) == ("tls", why, 0)
         assert all(receiver.deliveries == [] for receiver in self.receivers), "nobody has seen an event"
 
@@ -138,6 +138,7 @@ def test_old_tls_is_refused_and_1_2_is_spoken(secure, authority):
     refused, spoken = secure.receiver(tls=old), secure.receiver(tls=plain)
     daemon = secure.start(KRONOS_WEBHOOK_CA_FILE=authority.path)
     secure.assert_refused(daemon, refused.url(), "SSL connect error")
+    wait_for(lambda: refused.refusals, 20, "the receiver has noticed, too")
     assert refused.handshakes == [] and len(refused.refusals) == 1
     secure.settled(secure.cancelled(spoken.url()), "delivered")
     assert [h.version for h in spoken.handshakes] == ["TLSv1.2"]
