@@ -175,6 +175,20 @@ def test_the_inline_examples_fit_their_schemas(document):
     assert seen >= 4
 
 
+def test_the_events_of_the_document_are_those_of_webhook_md(document):
+    page = (SCHEMAS / "webhook.md").read_text(encoding="utf-8")
+    shown = json.loads(re.search(r"^```json\n(.*?)^```", page, re.M | re.S)[1])
+    content = document["webhooks"]["task"]["post"]["requestBody"]["content"]["application/json"]
+    assert shown == content["example"] and problems_of(document, content["schema"], shown) == []
+    ping = json.loads(re.search(r'`(\{"type":"test.ping".*?\})` \|', page)[1])
+    content = document["webhooks"]["ping"]["post"]["requestBody"]["content"]["application/json"]
+    assert ping == content["example"]
+    named = set(re.search(r"^\| `type` \| (.*?) \|$", page, re.M)[1].replace("`", "").split(" (")[0].split(", "))
+    assert named == set(document["components"]["schemas"]["TaskEvent"]["properties"]["type"]["enum"]) | {"test.ping"}
+    for name in document["components"]["schemas"]["TaskEvent"]["properties"]["data"]["properties"]:
+        assert f"`{name}`" in page or name == "series_ids_omitted" and name in page, name
+
+
 def test_the_malformed_bodies_use_the_listed_error_codes(document):
     errors = document["components"]["schemas"]["ValidationProblem"]["properties"]["errors"]
     listed = set(errors["items"]["properties"]["code"]["enum"])

@@ -22,11 +22,16 @@ stored_encode_example(enum stored_kind kind)
     struct task_bytes bytes = {0};
     struct task_about about;
     struct result *result;
+    struct webhook webhook;
     struct error err = {0};
     struct task *task;
     int rc;
 
     switch (kind) {
+    case STORED_WEBHOOK:
+        example_webhook(&webhook);
+        rc = webhook_encode(&webhook, &bytes, &err);
+        break;
     case STORED_TASK:
         task = example_task();
         rc = task_encode(task, &bytes, &err);
@@ -106,6 +111,23 @@ accepts_result(const void *data, size_t size, struct error *err)
     return true;
 }
 
+static bool
+accepts_webhook(const void *data, size_t size, struct error *err)
+{
+    struct webhook webhook, again;
+    struct task_bytes bytes;
+
+    if (webhook_decode(data, size, &webhook, err) == -1)
+        return false;
+    assert_int_equal(webhook_encode(&webhook, &bytes, err), 0);
+    assert_int_equal(webhook_decode(bytes.data, bytes.size, &again, err), 0);
+    assert_string_equal(webhook.url, again.url);
+    assert_string_equal(webhook.traceparent, again.traceparent);
+    assert_int_equal(webhook.include_result, again.include_result);
+    free(bytes.data);
+    return true;
+}
+
 bool
 stored_accepts(enum stored_kind kind, const void *data, size_t size)
 {
@@ -113,6 +135,7 @@ stored_accepts(enum stored_kind kind, const void *data, size_t size)
         [STORED_TASK] = accepts_task,
         [STORED_ABOUT] = accepts_about,
         [STORED_RESULT] = accepts_result,
+        [STORED_WEBHOOK] = accepts_webhook,
     };
     struct error err = {0};
     char *exact = malloc(size > 0 ? size : 1);

@@ -110,6 +110,22 @@ example_plain_about(struct task_about *about)
     *about = (struct task_about){.n_horizon = 1, .sample_count = 1};
 }
 
+void
+example_plain_webhook(struct webhook *webhook)
+{
+    *webhook = (struct webhook){.url = "https://hooks.example/kronosq"};
+}
+
+void
+example_webhook(struct webhook *webhook)
+{
+    *webhook = (struct webhook){
+        .url = "https://hooks.example:8443/kronosq?desk=a",
+        .include_result = true,
+        .traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    };
+}
+
 static void
 example_origin(struct result *result)
 {

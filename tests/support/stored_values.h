@@ -14,6 +14,7 @@
 
 #include "common/result.h"
 #include "common/task.h"
+#include "common/webhook.h"
 
 struct task *example_task(void);       /* 4 candles, 3 steps at +08:00, everything asked for */
 struct task *example_plain_task(void); /* 1 candle before 1970, 1 naive step, nothing asked for */
@@ -22,12 +23,15 @@ void example_plain_about(struct task_about *about); /* no series_id, metadata or
 struct result *example_result(void);                /* 3 paths, everything asked for */
 struct result *example_plain_result(void);          /* the prediction alone */
 
+void example_webhook(struct webhook *webhook);       /* with the result, of a traced submit */
+void example_plain_webhook(struct webhook *webhook); /* neither */
+
 bool same_task(const struct task *a, const struct task *b);
 bool same_about(const struct task_about *a, const struct task_about *b);
 bool same_result(const struct result *a, const struct result *b);
 
 /* What is decoded in a test, without its type. */
-enum stored_kind { STORED_TASK, STORED_ABOUT, STORED_RESULT };
+enum stored_kind { STORED_TASK, STORED_ABOUT, STORED_RESULT, STORED_WEBHOOK, STORED_KINDS };
 
 /** stored_encode_example(kind): the bytes of the full example; free() the data. */
 struct task_bytes stored_encode_example(enum stored_kind kind);

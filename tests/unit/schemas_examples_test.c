@@ -35,6 +35,8 @@ static const struct {
     {"about-plain", STORED_ABOUT, true},
     {"result", STORED_RESULT, false},
     {"result-plain", STORED_RESULT, true},
+    {"webhook", STORED_WEBHOOK, false},
+    {"webhook-plain", STORED_WEBHOOK, true},
 };
 #define N_EXAMPLES (sizeof(examples) / sizeof(examples[0]))
 
@@ -45,6 +47,7 @@ encode(size_t i)
 {
     struct task_bytes bytes = {0};
     struct task_about about;
+    struct webhook webhook;
     struct result *result;
     struct task *task;
     struct error err = {0};
@@ -58,6 +61,9 @@ encode(size_t i)
         (examples[i].is_plain ? example_plain_about : example_about)(&about);
         rc = task_about_encode(&about, &bytes, &err);
         task_about_clear(&about);
+    } else if (examples[i].kind == STORED_WEBHOOK) {
+        (examples[i].is_plain ? example_plain_webhook : example_webhook)(&webhook);
+        rc = webhook_encode(&webhook, &bytes, &err);
     } else {
         result = examples[i].is_plain ? example_plain_result() : example_result();
         rc = result_encode(result, &bytes, &err);
@@ -300,7 +306,7 @@ an_example_of_one_kind_is_no_other_kind(void **state)
 
         path_of(i, ".msgpack", path);
         file = read_file(path);
-        for (int kind = STORED_TASK; kind <= STORED_RESULT; kind++)
+        for (int kind = STORED_TASK; kind < STORED_KINDS; kind++)
             assert_int_equal(stored_accepts((enum stored_kind)kind, file.data, file.size),
                 kind == (int)examples[i].kind);
         free(file.data);

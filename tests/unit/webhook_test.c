@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/webhook.h"
+#include "tests/support/stored_values.h"
 
 static const struct webhook example = {
     .url = "https://hooks.example/kronosq?desk=a",
@@ -68,6 +69,13 @@ a_cut_or_changed_one_is_refused_or_still_in_bounds(void **state)
 }
 
 static void
+random_damage_never_harms_the_reader(void **state)
+{
+    (void)state;
+    damage_rounds(STORED_WEBHOOK, 20000);
+}
+
+static void
 a_header_cannot_be_smuggled_in_with_a_trace(void **state)
 {
     static const char *const bad[] = {"x",
@@ -106,6 +114,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_stored_is_read),
         cmocka_unit_test(a_cut_or_changed_one_is_refused_or_still_in_bounds),
+        cmocka_unit_test(random_damage_never_harms_the_reader),
         cmocka_unit_test(a_header_cannot_be_smuggled_in_with_a_trace),
         cmocka_unit_test(every_state_but_queued_has_an_event),
     };
