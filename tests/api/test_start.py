@@ -173,3 +173,8 @@ def test_every_log_line_is_json_and_tells_no_body(service):
         assert {"timestamp", "level", "logger", "message"} <= set(json.loads(line)), line
     assert "correct horse" not in log and "hunter2" not in log
     assert len(service.api.log_lines(message="request completed")) == 3
+
+
+def test_a_worker_told_to_use_a_gpu_does_not_start(service):
+    worker = service.start_worker(wait=False, KRONOS_DEVICE="cuda:0")
+    assert worker.popen.wait(20) == 78 and "KRONOS_DEVICE" in worker.log() and "cuda:0" in worker.log()
