@@ -118,7 +118,7 @@ check_linear_case(const struct layer *l, size_t rows, size_t pad, bool is_added)
     float *before = numbers((rows - 1) * y_stride + n_out, 4);
 
     /* one float off any alignment */
-    kernels_packed(y, y_stride, x + 1, x_stride, rows, &l->packed, is_added);
+    kernels_packed(y, y_stride, x + 1, x_stride, rows, &l->packed, is_added, NULL);
     for (size_t m = 0; m < rows; m++) {
         for (size_t n = 0; n < n_out; n++) {
             double sum = l->bias != NULL ? (double)l->bias[n] : 0.0;
@@ -198,11 +198,11 @@ check_company(void)
         assert_non_null(alone);
         assert_non_null(y);
         for (size_t m = 0; m < ROWS; m++)
-            kernels_packed(alone + m * N_OUT, N_OUT, x + m * N_IN, N_IN, 1, &l.packed, false);
+            kernels_packed(alone + m * N_OUT, N_OUT, x + m * N_IN, N_IN, 1, &l.packed, false, NULL);
         for (size_t first = 0; first < 3; first++)
             for (size_t n = 1; first + n <= ROWS; n++) {
                 memset(y, 0, ROWS * N_OUT * sizeof(float));
-                kernels_packed(y, N_OUT, x + first * N_IN, N_IN, n, &l.packed, false);
+                kernels_packed(y, N_OUT, x + first * N_IN, N_IN, n, &l.packed, false, NULL);
                 assert_memory_equal(y, alone + first * N_OUT, n * N_OUT * sizeof(float));
             }
         free(x);

@@ -10,8 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "worker/kronos/kernels.h"
-
 #define LINE_BYTES      64
 #define ANNOUNCED_LINES 32 /* 2 KB: what the CPU has under way at most */
 
@@ -93,6 +91,7 @@ struct products {
     const struct block_product *all;
     size_t n, n_panels; /* of all together */
     size_t n_parts;
+    struct kernels_soon *soon;
 };
 
 static size_t
@@ -115,8 +114,8 @@ multiply_panels(
     part.bytes = (const unsigned char *)whole->bytes +
                  first * packed_bytes(PACKED_PANEL, whole->n_in, whole->format);
     part.n_out = (uint32_t)(n_end - n_first);
-    kernels_packed(
-        product->y + n_first, whole->n_out, p->x, whole->n_in, p->n_rows, &part, product->is_added);
+    kernels_packed(product->y + n_first, whole->n_out, p->x, whole->n_in, p->n_rows, &part,
+        product->is_added, p->soon);
 }
 
 /* Part i of n: panels [i P / n, (i + 1) P / n), which may be the end of a product and the next. */
@@ -139,10 +138,12 @@ multiply_part(void *cookie, size_t part, size_t thread)
 }
 
 void
-block_products(struct crew *crew, const float *x, size_t n_rows,
+block_products(struct block_scratch *scratch, const float *x, size_t n_rows,
     const struct block_product *products, size_t n)
 {
-    struct products work = {.x = x, .n_rows = n_rows, .all = products, .n = n};
+    struct crew *crew = scratch->crew;
+    struct products work = {
+        .x = x, .n_rows = n_rows, .all = products, .n = n, .soon = &scratch->soon};
 
     for (size_t i = 0; i < n; i++)
         work.n_panels += panels_of(products[i].l);
@@ -153,12 +154,12 @@ block_products(struct crew *crew, const float *x, size_t n_rows,
 }
 
 void
-block_linear(struct crew *crew, float *y, const float *x, size_t n_rows, const struct linear *l,
-    bool is_added)
+block_linear(struct block_scratch *scratch, float *y, const float *x, size_t n_rows,
+    const struct linear *l, bool is_added)
 {
     struct block_product product = {.y = y, .l = l, .is_added = is_added};
 
-    block_products(crew, x, n_rows, &product, 1);
+    block_products(scratch, x, n_rows, &product, 1);
 }
 
 struct rms {
@@ -243,6 +244,63 @@ group_end(const struct block_row *rows, size_t m, size_t n_rows)
         (rows[m].n_shared == 0 ? rows[end].own == rows[m].own : rows[end].shared == rows[m].shared))
         end++;
     return end;
+}
+
+/* The positions [first, end) of one head: its keys, in whole tiles, or its values. */
+static void
+expect_positions(
+    struct kernels_soon *soon, struct kernels_kv kv, size_t first, size_t end, size_t e)
+{
+    size_t position = e * (kv.is_half ? sizeof(uint16_t) : sizeof(float)),
+           n = (end - first) * position;
+    const unsigned char *at = (const unsigned char *)kv.at + first * position;
+
+    for (size_t done = 0; done < n && soon->n < KERNELS_PIECES_MAX; done += KERNELS_PIECE_BYTES) {
+        size_t left = n - done;
+
+        /* The last piece ends where the positions end. */
+        if (left < KERNELS_PIECE_BYTES && done > 0)
+            done -= KERNELS_PIECE_BYTES - left;
+        soon->pieces[soon->n++] = at + done;
+    }
+}
+
+/* What attend_group() reads of one head, in its order. */
+static void
+expect_group(struct kernels_soon *soon, const struct kv_shape *shape, size_t e, size_t layer,
+    size_t head, const struct block_row *rows, size_t n_rows)
+{
+    size_t n_shared = rows[0].n_shared;
+
+    if (n_rows == 1 && rows[0].shared == rows[0].own)
+        n_shared = 0;
+    if (n_shared > 0)
+        expect_positions(soon, keys_of(shape, rows[0].shared, layer, head, e), 0, n_shared, e);
+    for (size_t m = 0; m < n_rows; m = run_end(rows, m, n_rows)) {
+        size_t first = n_shared / KERNELS_KEY_TILE * KERNELS_KEY_TILE;
+
+        expect_positions(soon, keys_of(shape, rows[m].own, layer, head, e), first,
+            round_up((size_t)rows[m].position + 1, KERNELS_KEY_TILE), e);
+        expect_positions(soon, values_of(shape, rows[m].own, layer, head, e), n_shared,
+            (size_t)rows[m].position + 1, e);
+    }
+    if (n_shared > 0)
+        expect_positions(soon, values_of(shape, rows[0].shared, layer, head, e), 0, n_shared, e);
+}
+
+void
+block_expect(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer,
+    struct block_scratch *scratch, const struct block_row *rows, size_t n_rows)
+{
+    struct kernels_soon *soon = &scratch->soon;
+
+    soon->n = 0;
+    atomic_store_explicit(&soon->n_taken, 0, memory_order_relaxed);
+    for (size_t head = 0; head < n_heads; head++)
+        for (size_t m = 0, end; m < n_rows; m = end) {
+            end = group_end(rows, m, n_rows);
+            expect_group(soon, shape, d / n_heads, layer, head, rows + m, end - m);
+        }
 }
 
 /*
@@ -346,6 +404,7 @@ block_attend(const struct kv_shape *shape, size_t n_heads, size_t d, size_t laye
         .rows = rows,
         .n_rows = n_rows};
 
+    scratch->soon.n = 0; /* too late to fetch the rest ahead */
     crew_run(scratch->crew, n_heads, attend_head, &work);
 }
 
@@ -404,7 +463,7 @@ void
 block_forward(const struct block_weights *w, const struct block_size *size,
     const struct kv_shape *shape, const struct rope *rope, size_t layer,
     struct block_scratch *scratch, const struct block_row *rows, size_t n_rows,
-    bool is_only_remembered)
+    bool is_only_remembered, size_t next_heads)
 {
     const struct attention_weights *a = &w->attention;
     struct block_scratch *s = scratch;
@@ -415,17 +474,19 @@ block_forward(const struct block_weights *w, const struct block_size *size,
     size_t d = size->d, n_parts = parts_of_rows(n_rows);
 
     block_rms(s->crew, s->normed, s->x, w->norm1, n_rows, d);
-    block_products(s->crew, s->normed, n_rows, kvq, is_only_remembered ? 2 : 3);
+    block_products(s, s->normed, n_rows, kvq, is_only_remembered ? 2 : 3);
     crew_run(s->crew, n_parts, rotate_part, &rotation);
     if (is_only_remembered)
         return;
     block_attend(shape, size->n_heads, d, layer, s, s->q, s->mixed, rows, n_rows);
-    block_linear(s->crew, s->x, s->mixed, n_rows, &a->out, true);
+    if (next_heads > 0)
+        block_expect(shape, next_heads, d, layer + 1, s, rows, n_rows);
+    block_linear(s, s->x, s->mixed, n_rows, &a->out, true);
 
     block_rms(s->crew, s->normed, s->x, w->norm2, n_rows, d);
-    block_products(s->crew, s->normed, n_rows, gates, 2);
+    block_products(s, s->normed, n_rows, gates, 2);
     crew_run(s->crew, n_parts, gate_part, &gating);
-    block_linear(s->crew, s->x, s->gate, n_rows, &w->w2, true);
+    block_linear(s, s->x, s->gate, n_rows, &w->w2, true);
 }
 
 bool

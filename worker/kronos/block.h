@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "worker/kronos/crew.h"
+#include "worker/kronos/kernels.h"
 #include "worker/kronos/model.h"
 
 #define BLOCK_ROWS_MAX 512 /* rows of one call, and so the size of the scratch */
@@ -59,7 +60,8 @@ struct block_scratch {
     float *gate, *up;         /* [M, ff] */
     float *scores;            /* [threads of the crew, BLOCK_QUERIES, scores_stride] */
     size_t scores_stride;
-    struct crew *crew; /* NULL: one thread */
+    struct kernels_soon soon; /* keys and values of the attention that comes next */
+    struct crew *crew;        /* NULL: one thread */
 };
 
 /* One of several products over the same rows x [M, n_in]: y [M, n_out], rows without gaps. */
@@ -79,11 +81,11 @@ int kv_shape_init(struct kv_shape *shape, size_t d, size_t n_positions, bool is_
 /** rope_fill(rope, n_positions, e): the tables, into memory the caller gave. e is even. */
 void rope_fill(struct rope *rope, size_t n_positions, size_t e);
 
-/** block_products(crew, x, n_rows, products, n): all of them, outputs shared out among threads. */
-void block_products(struct crew *crew, const float *x, size_t n_rows,
+/** block_products(scratch, x, n_rows, products, n): all of them, outputs shared out among threads. */
+void block_products(struct block_scratch *scratch, const float *x, size_t n_rows,
     const struct block_product *products, size_t n);
-/** block_linear(crew, y, x, n_rows, linear, is_added): one of them. */
-void block_linear(struct crew *crew, float *y, const float *x, size_t n_rows,
+/** block_linear(scratch, y, x, n_rows, linear, is_added): one of them. */
+void block_linear(struct block_scratch *scratch, float *y, const float *x, size_t n_rows,
     const struct linear *l, bool is_added);
 /** block_rms(crew, y, x, w, n_rows, d): kernels_rms(), many rows shared out among threads. */
 void block_rms(
@@ -92,6 +94,13 @@ void block_rms(
 /** block_store(...): write keys k and values v [M, d] of ${rows} to their slabs at ${layer}. */
 void block_store(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer,
     const float *k, const float *v, const struct block_row *rows, size_t n_rows);
+
+/**
+ * block_expect(...): the products until the next block_attend() of ${layer} fetch what ${rows} see
+ * there, as far as they get.
+ */
+void block_expect(const struct kv_shape *shape, size_t n_heads, size_t d, size_t layer,
+    struct block_scratch *scratch, const struct block_row *rows, size_t n_rows);
 
 /**
  * block_attend(...): mixed[m] = softmax(q[m] k / scale) v over positions 0..rows[m].position, for
@@ -104,12 +113,12 @@ void block_attend(const struct kv_shape *shape, size_t n_heads, size_t d, size_t
 /**
  * block_forward(...): one block over scratch->x [M, d], in place. With ${is_only_remembered} the
  * rows' keys and values are stored and x is left as it is: for a last layer whose output
- * nobody reads.
+ * nobody reads. The layer after it, of ${next_heads} heads, is expected; 0: none.
  */
 void block_forward(const struct block_weights *w, const struct block_size *size,
     const struct kv_shape *shape, const struct rope *rope, size_t layer,
     struct block_scratch *scratch, const struct block_row *rows, size_t n_rows,
-    bool is_only_remembered);
+    bool is_only_remembered, size_t next_heads);
 
 /** block_tick(watch): one more layer done; returns true when told to stop. */
 bool block_tick(const struct block_watch *watch);

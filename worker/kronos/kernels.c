@@ -198,16 +198,16 @@ kernels_name(void)
 
 void
 kernels_packed(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct packed *p, bool is_added)
+    const struct packed *p, bool is_added, struct kernels_soon *soon)
 {
-    kernels()->packed(y, y_stride, x, x_stride, n_rows, p, is_added);
+    kernels()->packed(y, y_stride, x, x_stride, n_rows, p, is_added, soon);
 }
 
 void
 kernels_packed_anywhere(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
     const struct packed *p, bool is_added)
 {
-    portable.packed(y, y_stride, x, x_stride, n_rows, p, is_added);
+    portable.packed(y, y_stride, x, x_stride, n_rows, p, is_added, NULL);
 }
 
 void

@@ -13,6 +13,7 @@
 #ifndef WORKER_KRONOS_KERNELS_H
 #define WORKER_KRONOS_KERNELS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -34,12 +35,26 @@
 int kernels_choose(const char *name);
 const char *kernels_name(void); /* of the set in use */
 
+/*
+ * Pieces of memory that are read soon, in the order of reading. A product of several rows waits for
+ * arithmetic while memory idles: on its way it fetches pieces into the cache, as many as it gets to.
+ * Threads may take pieces of one list at once; a value never depends on it.
+ */
+#define KERNELS_PIECE_BYTES 8192
+#define KERNELS_PIECES_MAX  1024 /* 8 MB: with the weights between, what a share of a cache holds */
+struct kernels_soon {
+    const void *pieces[KERNELS_PIECES_MAX];
+    size_t n;
+    atomic_size_t n_taken;
+};
+
 /**
  * y[m,:] (+)= x[m,:] W^T + b over packed weights (packed.h). An output is summed in one
- * order whatever the number of rows, then + b, then + what y held if ${is_added}.
+ * order whatever the number of rows, then + b, then + what y held if ${is_added}. ${soon} may
+ * be NULL.
  */
 void kernels_packed(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct packed *p, bool is_added);
+    const struct packed *p, bool is_added, struct kernels_soon *soon);
 
 /** The same by the portable set, whichever was chosen: the same bytes on every machine. */
 void kernels_packed_anywhere(float *y, size_t y_stride, const float *x, size_t x_stride,

@@ -12,7 +12,7 @@
 struct kernel_set {
     const char *name;
     void (*packed)(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-        const struct packed *p, bool is_added);
+        const struct packed *p, bool is_added, struct kernels_soon *soon);
     void (*rms)(float *y, const float *x, const float *w, size_t n_rows, size_t d);
     void (*silu_mul)(float *a, const float *b, size_t n);
     void (*exp)(float *y, const float *x, size_t n);

@@ -29,24 +29,39 @@
 
 #define PACKED_VECTORS (PACKED_PANEL / VW)
 #define PACKED_ROWS    6 /* rows of x in registers against the outputs of a panel */
+#define MEMORY_IDLES   3 /* tiles of rows from which on arithmetic takes longer than reading */
 #define TILE_N         4 /* vectors of positions, or of a head, in registers */
 
 /* ---- y = x W^T + b ---- */
 
 /*
- * How a panel is read besides the arithmetic: not at all, or the next one fetched ahead. A
- * panel that is swept once is one ascending stream, and the CPU fetches it best alone. While
- * one is swept again it comes from the cache and memory would idle: each sweep then asks for a
- * part of the panel after it.
+ * What is fetched besides the arithmetic. A panel that is swept once is one ascending stream,
+ * and the CPU fetches it best alone. While one is swept again it comes from the cache and memory
+ * would idle: each sweep then asks for a part of the panel after it, and for what the caller says
+ * is read soon, a line at each input.
  */
 struct ahead {
-    const unsigned char *at; /* of this sweep */
-    size_t second;           /* bytes to the other line asked for at each input */
-    size_t stride;           /* bytes from one input to the next */
+    const unsigned char *at;   /* of this sweep */
+    size_t second;             /* bytes to the other line asked for at each input */
+    size_t stride;             /* bytes from one input to the next */
+    struct kernels_soon *soon; /* NULL: nothing */
 };
 
 #define LINE_BYTES 64
 #define SUM_BLOCK  128 /* inputs */
+_Static_assert(KERNELS_PIECE_BYTES == SUM_BLOCK * LINE_BYTES, "a block of inputs takes a piece");
+
+/* The next piece of what is read soon; NULL when there is none. */
+INLINE const unsigned char *
+take_piece(struct kernels_soon *soon)
+{
+    size_t i;
+
+    if (soon == NULL || atomic_load_explicit(&soon->n_taken, memory_order_relaxed) >= soon->n)
+        return NULL;
+    i = atomic_fetch_add_explicit(&soon->n_taken, 1, memory_order_relaxed);
+    return i < soon->n ? soon->pieces[i] : NULL;
+}
 
 INLINE V
 weight_at(const void *w, size_t i, const enum packed_format format)
@@ -68,6 +83,8 @@ packed_tile(float *sum, const float *x, size_t x_stride, const void *w, size_t n
 
     for (size_t k = 0; k < n_in;) {
         size_t end = n_in - k < SUM_BLOCK ? n_in : k + SUM_BLOCK;
+        const unsigned char *soon = NULL;
+        size_t soon_stride = 0;
         bool is_first = k == 0;
         V s[PACKED_ROWS][PACKED_VECTORS];
 
@@ -76,6 +93,14 @@ packed_tile(float *sum, const float *x, size_t x_stride, const void *w, size_t n
 #pragma GCC unroll 16
             for (int j = 0; j < n_v; j++)
                 s[m][j] = v_set(0.0f);
+        if (is_ahead) {
+            if (end - k == SUM_BLOCK)
+                soon = take_piece(ahead->soon);
+            if (soon != NULL)
+                soon_stride = LINE_BYTES;
+            else
+                soon = (const unsigned char *)x; /* that is in the cache and costs nothing */
+        }
         for (; k < end; k++) {
             V wk[PACKED_VECTORS];
 
@@ -86,6 +111,8 @@ packed_tile(float *sum, const float *x, size_t x_stride, const void *w, size_t n
                 __builtin_prefetch(next, 0, 2);
                 __builtin_prefetch(next + ahead->second, 0, 2);
                 next += ahead->stride;
+                __builtin_prefetch(soon, 0, 2);
+                soon += soon_stride;
             }
 #pragma GCC unroll 8
             for (int m = 0; m < n_rows; m++) {
@@ -172,33 +199,39 @@ packed_tile_any(float *sum, const float *x, size_t x_stride, const void *w, size
 }
 
 /*
- * The part of the panel after this one that sweep ${i} of ${n} asks for; NULL when there is
- * nothing to gain. After the last panel that is what follows in memory: most often the layer
- * multiplied with next, and asking for it is harmless anyway.
+ * The part of the panel after this one that sweep ${i} of ${n} asks for, and ${soon}; NULL when
+ * there is nothing to gain. After the last panel that is what follows in memory: most often the
+ * layer multiplied with next, and asking for it is harmless anyway.
  */
 INLINE const struct ahead *
 look_ahead(struct ahead *ahead, const unsigned char *next, size_t panel_bytes, size_t n_in,
-    size_t i, size_t n)
+    size_t i, size_t n, struct kernels_soon *soon)
 {
     size_t lines = panel_bytes / LINE_BYTES, per_input = n < 4 ? 2 : 1;
     size_t first = i * per_input * n_in, end = first + per_input * n_in;
 
-    if (n < 2 || end > lines)
+    if (n < 2 || (end > lines && soon == NULL))
         return NULL;
     *ahead = (struct ahead){
-        next + first * LINE_BYTES, (per_input - 1) * LINE_BYTES, per_input * LINE_BYTES};
+        next + first * LINE_BYTES, (per_input - 1) * LINE_BYTES, per_input * LINE_BYTES, soon};
+    if (end > lines) { /* all of it was asked for: again and again a line that is there */
+        ahead->at = next;
+        ahead->second = ahead->stride = 0;
+    }
     return ahead;
 }
 
 INLINE void
 packed_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct packed *p, bool is_added, const enum packed_format format)
+    const struct packed *p, bool is_added, struct kernels_soon *soon,
+    const enum packed_format format)
 {
     size_t weight_bytes = format == PACKED_F16 ? sizeof(uint16_t) : sizeof(float);
     size_t panel_bytes = PACKED_PANEL * (sizeof(float) + p->n_in * weight_bytes);
     size_t tiles = (n_rows + PACKED_ROWS - 1) / PACKED_ROWS;
     size_t bigger = n_rows % tiles, size = n_rows / tiles; /* 8 rows are 4 + 4, not 6 + 2 */
     size_t sweeps = tiles * (PACKED_VECTORS / packed_width(size));
+    bool is_idle = tiles >= MEMORY_IDLES;
     const unsigned char *panel = p->bytes;
 
     for (size_t n = 0; n < p->n_out; n += PACKED_PANEL, panel += panel_bytes) {
@@ -214,8 +247,10 @@ packed_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n
             for (size_t j = 0; j < PACKED_PANEL; j += width) {
                 struct ahead ahead;
 
+                /* The first outputs of a tile fetch for all: a piece for so much arithmetic. */
                 packed_tile_any(sum + j, x + m * x_stride, x_stride, w + j * weight_bytes, p->n_in,
-                    look_ahead(&ahead, panel + panel_bytes, panel_bytes, p->n_in, sweep++, sweeps),
+                    look_ahead(&ahead, panel + panel_bytes, panel_bytes, p->n_in, sweep++, sweeps,
+                        j == 0 && is_idle ? soon : NULL),
                     format, take);
             }
             packed_finish(y + m * y_stride + n, y_stride, sum, bias, take, n_valid, is_added);
@@ -226,14 +261,16 @@ packed_rows(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n
 
 static void
 packed_product(float *y, size_t y_stride, const float *x, size_t x_stride, size_t n_rows,
-    const struct packed *p, bool is_added)
+    const struct packed *p, bool is_added, struct kernels_soon *soon)
 {
     if (n_rows == 0)
         return;
+    if (soon != NULL && atomic_load_explicit(&soon->n_taken, memory_order_relaxed) >= soon->n)
+        soon = NULL;
     if (p->format == PACKED_F16)
-        packed_rows(y, y_stride, x, x_stride, n_rows, p, is_added, PACKED_F16);
+        packed_rows(y, y_stride, x, x_stride, n_rows, p, is_added, soon, PACKED_F16);
     else
-        packed_rows(y, y_stride, x, x_stride, n_rows, p, is_added, PACKED_F32);
+        packed_rows(y, y_stride, x, x_stride, n_rows, p, is_added, soon, PACKED_F32);
 }
 
 /* ---- rows ---- */

@@ -24,7 +24,7 @@ run_blocks(struct tokenizer *t, const struct stack *stack, const struct block_ro
 {
     for (size_t layer = 0; layer < stack->n_layers; layer++) {
         block_forward(&stack->blocks[layer], &t->size, stack->shape, &t->rope, layer, t->scratch,
-            rows, n, stack->is_last_only_remembered && layer == stack->n_layers - 1);
+            rows, n, stack->is_last_only_remembered && layer == stack->n_layers - 1, 0);
         if (block_tick(watch))
             return -1;
     }
@@ -55,12 +55,12 @@ tokenizer_encode(struct tokenizer *t, const float *x, size_t n, const struct blo
         const float *z = t->scratch->normed; /* [rows, n_bits] */
 
         rows = n - first < BLOCK_ROWS_MAX ? n - first : BLOCK_ROWS_MAX;
-        block_linear(t->scratch->crew, t->scratch->x, x + first * config->d_in, rows,
-            &t->weights->embed, false);
+        block_linear(
+            t->scratch, t->scratch->x, x + first * config->d_in, rows, &t->weights->embed, false);
         if (run_history(t, &encoder, t->slab, first, rows, watch) == -1)
             return -1;
-        block_linear(t->scratch->crew, t->scratch->normed, t->scratch->x, rows,
-            &t->weights->quant_embed, false);
+        block_linear(
+            t->scratch, t->scratch->normed, t->scratch->x, rows, &t->weights->quant_embed, false);
         for (size_t m = 0; m < rows; m++, z += n_bits) {
             unsigned token = 0; /* bit j weighs 2^j; s1 is the low part */
 
@@ -87,8 +87,8 @@ embed_tokens(struct tokenizer *t, const uint16_t *s1, const uint16_t *s2, size_t
         for (size_t j = 0; j < n_bits; j++)
             *bits++ = token >> j & 1u ? one : -one;
     }
-    block_linear(t->scratch->crew, t->scratch->x, t->scratch->normed, n,
-        &t->weights->post_quant_embed, false);
+    block_linear(
+        t->scratch, t->scratch->x, t->scratch->normed, n, &t->weights->post_quant_embed, false);
 }
 
 int
@@ -118,6 +118,6 @@ tokenizer_decode(struct tokenizer *t, const uint16_t *s1, const uint16_t *s2,
     embed_tokens(t, s1, s2, n);
     if (run_blocks(t, &decoder, rows, n, watch) == -1)
         return -1;
-    block_linear(t->scratch->crew, out, t->scratch->x, n, &t->weights->head, false);
+    block_linear(t->scratch, out, t->scratch->x, n, &t->weights->head, false);
     return 0;
 }

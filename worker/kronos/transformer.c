@@ -42,15 +42,19 @@ transformer_pass(struct transformer *t, const struct transformer_token *tokens,
     bool is_stopped = false;
 
     embed(t, tokens, n);
+    block_expect(&t->shape, t->size.n_heads, t->size.d, 0, s, rows, n);
     for (size_t layer = 0; layer < t->config->n_layers; layer++) {
-        block_forward(&w->blocks[layer], &t->size, &t->shape, &t->rope, layer, s, rows, n, false);
+        bool is_last = layer + 1 == t->config->n_layers;
+
+        block_forward(&w->blocks[layer], &t->size, &t->shape, &t->rope, layer, s, rows, n, false,
+            is_last ? MODEL_DEP_HEADS : t->size.n_heads);
         for (size_t i = 0; i < n_watches; i++)
             is_stopped |= block_tick(&watches[i]);
         if (is_stopped)
             return NULL;
     }
     block_rms(s->crew, s->normed, s->x, w->norm, n, t->size.d);
-    block_products(s->crew, s->normed, n, kv, 2);
+    block_products(s, s->normed, n, kv, 2);
     block_store(&t->shape, MODEL_DEP_HEADS, t->size.d, t->config->n_layers, s->k, s->v, rows, n);
     return s->normed;
 }
@@ -58,7 +62,7 @@ transformer_pass(struct transformer *t, const struct transformer_token *tokens,
 void
 transformer_s1(struct transformer *t, const float *c, size_t n, float *logits)
 {
-    block_linear(t->scratch->crew, logits, c, n, &t->weights->head_s1, false);
+    block_linear(t->scratch, logits, c, n, &t->weights->head_s1, false);
 }
 
 void
@@ -73,7 +77,7 @@ transformer_s2(struct transformer *t, const float *c, const uint16_t *s1,
         memcpy(s->q + m * d, w->dep_query + s1[m] * d, d * sizeof(float));
     block_attend(&t->shape, MODEL_DEP_HEADS, d, t->config->n_layers, s, s->q, s->mixed, rows, n);
     memcpy(s->x, c, n * d * sizeof(float));
-    block_linear(s->crew, s->x, s->mixed, n, &w->dep.out, true);
+    block_linear(s, s->x, s->mixed, n, &w->dep.out, true);
     block_rms(s->crew, s->normed, s->x, w->dep_norm, n, d);
-    block_linear(s->crew, logits, s->normed, n, &w->head_s2, false);
+    block_linear(s, logits, s->normed, n, &w->head_s2, false);
 }
