@@ -69,6 +69,7 @@ COMMON_SRC := \
 	common/queue/queue.c \
 	common/queue/script.c \
 	common/queue/send.c \
+	common/queue/metrics_out.c \
 	common/queue/submit.c \
 	common/queue/claim.c \
 	common/queue/finish.c \

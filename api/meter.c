@@ -1,8 +1,7 @@
 /*
  * meter.c - What this process has counted goes to Redis once a second, and before a scrape.
  *
- * One batch is out at a time. One whose reply did not come goes again under its number, so it is
- * counted once. The sums of all processes are kept as they were last read, with what this process
+ * How it gets there is in common/queue/metrics_out.c. The sums of all processes are kept as they were last read, with what this process
  * has added since: when Redis is away a counter must not fall, or a graph would show a burst later.
  */
 #include "api/meter.h"
@@ -15,19 +14,15 @@
 #include "api/store.h"
 #include "api/streams.h"
 #include "api/wait.h"
-#include "common/id.h"
-#include "common/log.h"
-#include "common/queue/queue_metrics.h"
+#include "common/queue/queue_metrics_out.h"
 
 struct meter {
     struct server *server;
     struct event *tick;
-    char process[ID_LEN + 1];
-    struct metrics_batch batch; /* that is out */
-    bool is_out, is_leaving;
+    struct queue_metrics_out out;
+    bool is_leaving;
     bool is_wanted_again; /* more has happened that somebody wants there */
-    bool is_refusal_told;
-    meter_fn fn; /* wants a flush that begins now or later; NULL: nobody */
+    meter_fn fn;          /* wants a flush that begins now or later; NULL: nobody */
     void *cookie;
     bool fn_is_served; /* by the batch that is out */
     struct metrics_set *known;
@@ -54,54 +49,40 @@ tell(struct meter *m, bool has_arrived)
 
 static void flush(struct meter *m);
 
+static int
+send_call(void *cookie, struct queue_call *call, queue_reply_fn fn, void *fn_cookie)
+{
+    const struct meter *m = cookie;
+
+    return store_send(m->server->store, call, fn, fn_cookie);
+}
+
 /* Redis has the batch, or did not answer. */
 static void
-on_flushed(void *cookie, const redisReply *reply)
+on_flushed(void *cookie, const struct metrics_batch *batch)
 {
     struct meter *m = cookie;
-    int n_refused;
-    struct error err;
-    bool has_arrived = reply != NULL && queue_metrics_add_parse(reply, &n_refused, &err) == 0;
 
-    m->is_out = false;
-    if (reply != NULL && !has_arrived)
-        log_warning(
-            "api.meter", "metrics could not be stored", LOG_TEXT("error_message", err.text));
-    if (has_arrived) {
-        metrics_batch_arrived(m->batch.number);
-        for (size_t i = m->batch.n_gauges; i < m->batch.n_gauges + m->batch.n && m->known; i++)
-            metrics_set_add_change(m->known, &m->batch.changes[i]);
-        if (n_refused > 0 && !m->is_refusal_told)
-            log_warning("api.meter", "Redis holds as many metrics as it may: new ones are lost",
-                LOG_INT("lost", n_refused));
-        m->is_refusal_told = n_refused > 0;
-    }
-    metrics_batch_clear(&m->batch);
-    if (m->fn_is_served || !has_arrived)
-        tell(m, has_arrived);
-    if (m->is_wanted_again && has_arrived)
+    for (size_t i = 0; batch != NULL && m->known != NULL && i < batch->n; i++)
+        metrics_set_add_change(m->known, &batch->changes[batch->n_gauges + i]);
+    if (m->fn_is_served || batch == NULL)
+        tell(m, batch != NULL);
+    if (m->is_wanted_again && batch != NULL)
         flush(m);
 }
 
 static void
 flush(struct meter *m)
 {
-    struct queue_call call;
-    struct error err;
-
-    m->is_wanted_again = m->is_out;
-    if (m->is_out)
+    m->is_wanted_again = m->out.is_out;
+    if (m->out.is_out)
         return;
     note_gauges(m->server);
     m->fn_is_served = true;
-    if (metrics_batch(&m->batch, &err) == -1 ||
-        queue_metrics_add_call(m->process, &m->batch, m->is_leaving, &call, &err) == -1 ||
-        store_send(m->server->store, &call, on_flushed, m) == -1) {
-        metrics_batch_clear(&m->batch); /* no memory: it stays for the next time */
+    if (queue_metrics_out_flush(&m->out, m->is_leaving) == -1)
         tell(m, false);
-        return;
-    }
-    m->is_out = true;
+    else if (!m->out.is_out)
+        tell(m, true);
 }
 
 static void
@@ -111,7 +92,7 @@ on_tick(evutil_socket_t fd, short what, void *cookie)
 
     (void)fd;
     (void)what;
-    if (!m->is_leaving && !m->is_out && store_is_ready(m->server->store))
+    if (!m->is_leaving && !m->out.is_out && store_is_ready(m->server->store))
         flush(m);
 }
 
@@ -134,7 +115,7 @@ meter_leave(struct meter *m)
 bool
 meter_is_idle(const struct meter *m)
 {
-    return !m->is_out;
+    return !m->out.is_out;
 }
 
 void
@@ -164,7 +145,9 @@ meter_new(struct server *server, struct error *err)
         return NULL;
     }
     m->server = server;
-    id_new(m->process);
+    queue_metrics_out_init(
+        &m->out, &(struct queue_metrics_out_events){
+                     .send = send_call, .ended = on_flushed, .cookie = m, .logger = "api.meter"});
     return m;
 }
 
@@ -175,7 +158,7 @@ meter_free(struct meter *m)
         return;
     if (m->tick != NULL)
         event_free(m->tick);
-    metrics_batch_clear(&m->batch);
+    queue_metrics_out_clear(&m->out);
     metrics_set_free(m->known);
     free(m);
 }

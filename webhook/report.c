@@ -1,17 +1,11 @@
 /*
  * report.c - What this daemon has counted goes to Redis once a second, over a connection of its own.
- *
- * One batch is out at a time. One whose reply did not come goes again under its number, so it is
- * counted once; what happens meanwhile waits for the next.
  */
 #include "webhook/report.h"
 
 #include <stdlib.h>
 
-#include "common/id.h"
-#include "common/log.h"
-#include "common/metrics.h"
-#include "common/queue/queue_metrics.h"
+#include "common/queue/queue_metrics_out.h"
 #include "common/redis_link.h"
 
 #define COMMAND_MS 1500
@@ -19,49 +13,36 @@
 struct report {
     struct redis_link *link;
     struct event *tick;
-    char process[ID_LEN + 1];
-    uint64_t number; /* of the batch that is out */
-    bool is_out, is_leaving, is_last_out;
+    struct queue_metrics_out out;
+    bool is_leaving, is_last_out;
 };
 
-static void flush(struct report *r);
-
-/* Redis has the batch, or did not answer. */
-static void
-on_flushed(void *cookie, const redisReply *reply)
+static int
+send_call(void *cookie, struct queue_call *call, queue_reply_fn fn, void *fn_cookie)
 {
-    struct report *r = cookie;
-    int n_refused;
-    struct error err;
+    const struct report *r = cookie;
 
-    r->is_out = false;
-    if (reply == NULL)
-        return;
-    if (queue_metrics_add_parse(reply, &n_refused, &err) == -1) {
-        log_warning(
-            "webhook.report", "metrics could not be stored", LOG_TEXT("error_message", err.text));
-        return;
-    }
-    metrics_batch_arrived(r->number);
-    if (r->is_leaving && !r->is_last_out)
-        flush(r);
+    return queue_send(r->link, COMMAND_MS, call, fn, fn_cookie);
 }
 
 /* Without memory it stays for the next time. */
 static void
 flush(struct report *r)
 {
-    struct metrics_batch batch;
-    struct queue_call call;
-    struct error err;
-
-    if (r->is_out || metrics_batch(&batch, &err) == -1)
+    if (r->out.is_out)
         return;
-    r->number = batch.number;
     r->is_last_out = r->is_leaving;
-    if (batch.n > 0 && queue_metrics_add_call(r->process, &batch, r->is_leaving, &call, &err) == 0)
-        r->is_out = queue_send(r->link, COMMAND_MS, &call, on_flushed, r) == 0;
-    metrics_batch_clear(&batch);
+    (void)queue_metrics_out_flush(&r->out, r->is_leaving);
+}
+
+/* Redis has the batch, or did not answer. */
+static void
+on_flushed(void *cookie, const struct metrics_batch *batch)
+{
+    struct report *r = cookie;
+
+    if (batch != NULL && r->is_leaving && !r->is_last_out)
+        flush(r);
 }
 
 static void
@@ -87,7 +68,7 @@ report_leave(struct report *r)
 bool
 report_is_idle(const struct report *r)
 {
-    return !r->is_out;
+    return !r->out.is_out;
 }
 
 struct report *
@@ -101,7 +82,9 @@ report_new(struct event_base *base, const struct redis_settings *redis, struct e
         error_set(err, ERR_MEMORY, "out of memory");
     else if ((r->link = redis_link_new(base, redis, "kronosq-webhook:metrics", NULL, err)) !=
              NULL) {
-        id_new(r->process);
+        queue_metrics_out_init(&r->out,
+            &(struct queue_metrics_out_events){
+                .send = send_call, .ended = on_flushed, .cookie = r, .logger = "webhook.report"});
         return r;
     }
     report_free(r);
@@ -115,6 +98,7 @@ report_free(struct report *r)
         return;
     if (r->link != NULL)
         redis_link_free(r->link);
+    queue_metrics_out_clear(&r->out);
     if (r->tick != NULL)
         event_free(r->tick);
     free(r);
