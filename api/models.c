@@ -198,6 +198,7 @@ models_ask_load(struct models *models, struct model *model, models_load_fn fn, v
         return -1;
     }
     model->load_asked_ms = clock_monotonic_ms();
+    model->n_load_asked++;
     return 0;
 }
 

@@ -27,6 +27,7 @@ struct model { /* stays where it is until models_free() */
     struct queue_load load;
     bool has_load;         /* the last time it was asked for it was told */
     int64_t load_asked_ms; /* on our clock, 0 never */
+    uint64_t n_load_asked; /* how many times */
 };
 
 /** models_new(...): tasks of every model may wait ${max_queue_ms}. */

@@ -31,6 +31,7 @@ struct submission {
     bool is_unmeetable;                  /* its deadline: it may only repeat an earlier request */
     bool is_short;                       /* the memory of Redis: the same */
     double finish_seconds;               /* estimated, when the deadline is unmeetable */
+    uint64_t n_load_asked;               /* of the model, when the task was sent */
     int64_t eta_ms;                      /* to the result, for the worker; 0: not known */
     char trace_id[TRACE_ID_LEN + 1];     /* W3C, "" without one */
     struct request_facts facts;          /* for the log line */

@@ -103,7 +103,9 @@ follow_task(struct submission *s)
                                 : s->prefer.wait_seconds;
     struct lookup_answer unknown = {.outcome = LOOKUP_AWAY};
 
-    (void)models_ask_load(server->models, s->model, NULL, NULL); /* with this task in it */
+    /* with this task in it, as everything that was sent after the task: Redis keeps the order */
+    if (s->model->n_load_asked == s->n_load_asked)
+        (void)models_ask_load(server->models, s->model, NULL, NULL);
     if (seconds > 0 &&
         wait_for_task(server->waiters, e, s->model, e->task_id, seconds, on_waited, s) == 0)
         return;
@@ -217,6 +219,7 @@ store_tasks(struct submission *s)
         error_set(&err, ERR_MEMORY, "no memory to store a task");
         goto refuse;
     }
+    s->n_load_asked = s->model->n_load_asked;
     for (size_t i = 0; i < s->request.n_series; i++) {
         metrics_observe(METRIC_PREDICTION_INPUT_SIZE, (double)s->request.series[i].task->n_history,
             s->exchange->match.route->pattern);
