@@ -306,9 +306,9 @@ $(B)/api/openapi.o: $(B)/api/openapi.c
 # which sources these are, for kronos_build_info; unknown outside a clone
 $(B)/commit.h: FORCE
 	@mkdir -p $(@D)
-	@printf '#define KRONOSQ_COMMIT "%s"\n' "$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)" >$@.tmp
-	@cmp -s $@.tmp $@ || cp $@.tmp $@
-	@rm -f $@.tmp
+	@new=$$(mktemp $@.XXXXXX) && \
+	printf '#define KRONOSQ_COMMIT "%s"\n' "$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)" >$$new && \
+	{ cmp -s $$new $@ || cp $$new $@; }; status=$$?; rm -f $$new; exit $$status
 $(B)/api/show_metrics.o: $(B)/commit.h
 
 $(B)/%.o: %.c
