@@ -219,6 +219,42 @@ a_row_alone_is_the_row_in_any_batch_to_the_last_bit(void **state)
     with_every_set(check_company);
 }
 
+static void
+check_soon(void)
+{
+    enum { N_OUT = 192, N_IN = 256 };
+    static const struct {
+        size_t rows, n_taken;
+    } cases[] = {{1, 0}, {8, 0}, {16, 5}}; /* 8 rows wait for memory themselves */
+    struct layer l = layer_new(N_OUT, N_IN, true, PACKED_F32);
+    float *x = numbers(16 * N_IN, 1), *alone = numbers(16 * N_OUT, 4), *y = numbers(16 * N_OUT, 5);
+    void *memory = calloc(5, KERNELS_PIECE_BYTES);
+
+    assert_non_null(memory);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct kernels_soon soon = {.n = 5};
+
+        for (size_t j = 0; j < soon.n; j++)
+            soon.pieces[j] = (unsigned char *)memory + j * KERNELS_PIECE_BYTES;
+        kernels_packed(alone, N_OUT, x, N_IN, cases[i].rows, &l.packed, false, NULL);
+        kernels_packed(y, N_OUT, x, N_IN, cases[i].rows, &l.packed, false, &soon);
+        assert_memory_equal(y, alone, cases[i].rows * N_OUT * sizeof(float));
+        assert_int_equal(atomic_load(&soon.n_taken), cases[i].n_taken);
+    }
+    free(memory);
+    free(x);
+    free(alone);
+    free(y);
+    layer_free(&l);
+}
+
+static void
+a_product_of_many_rows_fetches_what_is_read_soon_and_no_byte_tells(void **state)
+{
+    (void)state;
+    with_every_set(check_soon);
+}
+
 /* ---- rows ---- */
 
 static void
@@ -593,6 +629,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_product_of_many_rows_fetches_what_is_read_soon_and_no_byte_tells),
         cmocka_unit_test(an_unknown_set_is_refused_and_changes_nothing),
         cmocka_unit_test(the_product_equals_a_plain_loop_at_every_shape_in_both_formats),
         cmocka_unit_test(the_product_equals_a_plain_loop_at_the_width_of_the_base_model),
