@@ -210,6 +210,8 @@ WEBHOOK_SRC := \
 	webhook/retry.c \
 	webhook/hosts.c \
 	webhook/outbox.c \
+	webhook/outbox_lease.c \
+	webhook/outbox_close.c \
 	webhook/deliver.c \
 	webhook/dispatch.c \
 	webhook/report.c
