@@ -190,6 +190,8 @@ API_SRC := \
 	api/feed.c \
 	api/streams.c \
 	api/events.c \
+	api/events_read.c \
+	api/events_write.c \
 	api/event_candles.c \
 	api/event_text.c \
 	api/wait.c \

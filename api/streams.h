@@ -19,7 +19,7 @@
 #include "common/queue/queue.h"
 
 struct streams;
-struct stream; /* events.c's */
+struct stream; /* of events_internal.h */
 
 /* One id a stream follows. */
 struct follow {
