@@ -17,7 +17,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def start_demo(directory, *arguments, **settings):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KRONOS_", "KRONOSQ_BUILD"))}
     output = open(directory / "output", "w+")
-    return subprocess.Popen([ROOT / "scripts/demo", *arguments], stdin=subprocess.DEVNULL, stdout=output,
+    # Tests started in the background of a script ignore Ctrl-C, and a shell cannot unlearn what it inherits.
+    return subprocess.Popen([ROOT / "scripts/demo", *arguments],
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), stdin=subprocess.DEVNULL, stdout=output,
                             stderr=subprocess.STDOUT, cwd=directory, start_new_session=True,
                             env={**kept, "TMPDIR": str(directory), **settings})
 
