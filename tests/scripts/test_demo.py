@@ -19,9 +19,9 @@ def start_demo(directory, *arguments, **settings):
     output = open(directory / "output", "w+")
     # Tests started in the background of a script ignore Ctrl-C, and a shell cannot unlearn what it inherits.
     return subprocess.Popen([ROOT / "scripts/demo", *arguments],
-                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), stdin=subprocess.DEVNULL, stdout=output,
-                            stderr=subprocess.STDOUT, cwd=directory, start_new_session=True,
-                            env={**kept, "TMPDIR": str(directory), **settings})
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=directory,
+                            start_new_session=True, env={**kept, "TMPDIR": str(directory), **settings})
 
 
 def processes_of(directory):
